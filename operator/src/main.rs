@@ -1,0 +1,2 @@
+//! The operator: turns InferenceServices into pods that run `candela-engine`.
+fn main() {}

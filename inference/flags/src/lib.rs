@@ -1,1 +1,20 @@
-//! Every engine flag, once.
+//! Every flag of `candela-engine`, once: documentation, unit, default, bounds, parser and renderer.
+//!
+//! The engine parses [`EngineFlags`] from its command line, the operator renders the same type with
+//! [`EngineFlags::to_args`], and the InferenceService schema takes its bounds from the types in
+//! [`bounded`]. Nothing here starts, loads or reads anything.
+
+mod bounded;
+mod engine;
+mod owned;
+mod stats_gates;
+
+pub use bounded::{
+    BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
+    MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
+};
+pub use engine::{
+    Dtype, EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags,
+};
+pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
+pub use stats_gates::{StatsConflict, StatsGates};

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Runs every check of the repository, one section after another, and ends with how many tests passed and failed.
+# A failed section does not stop the others; the exit status is 0 only when nothing failed.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/candela/target}
+export CANDELA_CACHE=${CANDELA_CACHE:-$HOME/.cache/candela}
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+
+logs=$(mktemp -d "${TMPDIR:-/tmp}/candela-test.XXXXXX")
+trap 'rm -rf "$logs"' EXIT
+passed=0
+failed=0
+summary=()
+
+# Adds up what a section's log says: cargo's "test result" lines, or a line "N passed, M failed". A section that counts nothing
+# is one test itself.
+tally() { # tally LOG STATUS
+    read -r section_passed section_failed < <(awk '
+        /^test result: / { for (i = 2; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i } }
+        /^[0-9]+ passed, [0-9]+ failed$/ { p += $1; f += $3 }
+        END { print p + 0, f + 0 }' "$1")
+    if [ "$2" != 0 ] && [ "$section_failed" = 0 ]; then section_failed=1; fi
+    if [ "$2" = 0 ] && [ "$section_passed" = 0 ]; then section_passed=1; fi
+}
+
+section() { # section NAME COMMAND...
+    local name=$1 log="$logs/section" start=$SECONDS status
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@" 2>&1 </dev/null | tee "$log"
+    status=${PIPESTATUS[0]}
+    tally "$log" "$status"
+    passed=$((passed + section_passed))
+    failed=$((failed + section_failed))
+    local line
+    line=$(printf '%-12s %5d s  %4d passed  %3d failed' "$name" $((SECONDS - start)) "$section_passed" "$section_failed")
+    summary+=("$line")
+    printf -- '--- %s\n' "$line"
+    return "$status"
+}
+
+build_release() {
+    tests/setup/images.sh >"$logs/images"
+}
+
+parity() {
+    tests/parity/run.sh --engine "$(tests/setup/release.sh)/candela-engine"
+}
+
+demo() {
+    "$(tests/setup/release.sh)/candela-operator" local -f docs/examples/demo.yaml --once
+}
+
+cluster() {
+    cat "$logs/kubernetes"
+    [ "$kubernetes_status" = 0 ] || return 1
+    CANDELA_IMAGES=$(cat "$logs/images") cargo test --locked --package candela-tests --test cluster -- --nocapture
+}
+
+section setup tests/setup/install.sh
+# Compiled while cargo compiles, at a lower priority; most of the time it is in the cache already.
+tests/bed/kube/build.sh >"$logs/kubernetes" 2>&1 &
+kubernetes_build=$!
+
+section format cargo fmt --all --check
+section clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+section workspace cargo test --locked --workspace
+if section release build_release; then
+    section demo demo
+    section parity parity
+    wait "$kubernetes_build"
+    kubernetes_status=$?
+    section cluster cluster
+fi
+
+printf '\n=== summary\n'
+printf '%s\n' "${summary[@]}"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

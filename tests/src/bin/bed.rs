@@ -1,0 +1,104 @@
+//! The test bed's program: a Kubernetes on this machine to work with by hand, and container images.
+#![expect(
+    clippy::print_stdout,
+    reason = "what this program prints is what it is called for"
+)]
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use candela_tests::bed;
+use candela_tests::image::{self, Image};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "bed",
+    about = "A real Kubernetes on this machine, and images for it"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start a bed and keep it until standard input closes (Ctrl-D).
+    Up {
+        /// The folder of kube-apiserver and the rest, as `tests/bed/kube/build.sh` prints it.
+        #[arg(long)]
+        programs: PathBuf,
+        /// Image archives to put on the node.
+        images: Vec<PathBuf>,
+    },
+    /// Write the image archive of a statically linked program.
+    Image {
+        /// Repository and tag.
+        #[arg(long)]
+        reference: String,
+        /// The program, which becomes the entry point.
+        #[arg(long)]
+        program: PathBuf,
+        /// The archive to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// The first process of a bed's namespaces.
+    #[command(hide = true)]
+    Init { arguments: Vec<OsString> },
+    /// What brings a bed up.
+    #[command(hide = true)]
+    Inside {
+        run_folder: PathBuf,
+        programs: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Verb::Up { programs, images } => up(&programs, &images),
+        Verb::Image {
+            reference,
+            program,
+            out,
+        } => {
+            let size = image::write(
+                &Image {
+                    reference,
+                    program,
+                    ca_certificates: true,
+                },
+                &out,
+            )?;
+            println!("{:8.1} MB  {}", size as f64 / 1e6, out.display());
+            Ok(())
+        }
+        Verb::Init { arguments } => bed::init(&arguments),
+        Verb::Inside {
+            run_folder,
+            programs,
+        } => bed::inside(&run_folder, &programs),
+    }
+}
+
+fn up(programs: &Path, images: &[PathBuf]) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("finding this program")?;
+    bed::with(&program, programs, |bed| {
+        for image in images {
+            bed.import_image(image)?;
+        }
+        let enter = bed.write_enter_script()?;
+        println!(
+            "KUBECONFIG={} (inside the bed's network)",
+            bed.kubeconfig().display()
+        );
+        println!("a command inside: {} kubectl get nodes", enter.display());
+        println!("Ctrl-D removes the bed");
+        std::io::stdin()
+            .read_to_end(&mut Vec::new())
+            .context("reading standard input")?;
+        Ok(())
+    })
+}

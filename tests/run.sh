@@ -64,7 +64,7 @@ tests/bed/kube/build.sh >"$logs/kubernetes" 2>&1 &
 kubernetes_build=$!
 
 section format cargo fmt --all --check
-section clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+section clippy cargo clippy --locked --workspace --all-targets --test cluster -- -D warnings
 section workspace cargo test --locked --workspace
 if section release build_release; then
     section demo demo

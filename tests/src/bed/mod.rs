@@ -168,7 +168,10 @@ impl Bed {
     pub fn write_enter_script(&self) -> anyhow::Result<PathBuf> {
         let path = self.folder().join("enter");
         let script = format!(
-            "#!/bin/sh\nexport PATH='{}':\"$PATH\" KUBECONFIG='{}'\nexec nsenter --target {} --mount --net --pid \"$@\"\n",
+            "#!/bin/sh\n\
+             export PATH='{}':\"$PATH\" KUBECONFIG='{}'\n\
+             exec nsenter --target {} --mount --net --pid \\\n    \
+             sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"\n",
             self.programs.display(),
             self.kubeconfig().display(),
             self.inner

@@ -1,0 +1,87 @@
+//! Images onto the node, and the chart into the cluster.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use candela_tests::stdout_of;
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::repository;
+
+/// The release, and the namespace it lives in.
+pub(crate) const RELEASE: &str = "candela";
+pub(crate) const NAMESPACE: &str = "candela-system";
+/// The repositories the archives of `make images` are named by.
+const ENGINE: &str = "registry.local/candela-engine";
+const OPERATOR: &str = "registry.local/candela-operator";
+/// The GPU image is the CPU image under a second name: what is tested is which one is chosen, not the GPU.
+pub(crate) const GPU_IMAGE: &str = "registry.local/candela-engine-gpu:test";
+
+/// Imports both images, and the engine's again under the GPU image's name.
+pub(crate) fn images(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    let folder = match std::env::var_os("CANDELA_IMAGES") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let build = repository().join("tests/setup/images.sh");
+            stdout_of(&mut Command::new(build))
+                .context("building the images")?
+                .trim()
+                .into()
+        }
+    };
+    for name in ["candela-engine", "candela-operator"] {
+        cluster
+            .bed
+            .import_image(&folder.join(format!("{name}.tar")))?;
+    }
+    cluster.bed.tag_image(&cpu_image(), GPU_IMAGE)
+}
+
+/// The version that the images and the chart carry, which is the workspace's.
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// The engine's image for machines without a GPU.
+pub(crate) fn cpu_image() -> String {
+    format!("{ENGINE}:{}", version())
+}
+
+/// Installs the chart as a user would, in a namespace under the strictest pod security, and waits for the operator.
+pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    cluster.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {
+            "pod-security.kubernetes.io/enforce": "restricted",
+            "pod-security.kubernetes.io/enforce-version": "latest",
+        }},
+    }))?;
+    let chart = repository().join("charts/candela").display().to_string();
+    let values = [
+        format!("operator.image.repository={OPERATOR}"),
+        format!("operator.image.tag={}", version()),
+        format!("engine.images.cpu={}", cpu_image()),
+        format!("engine.images.gpu={GPU_IMAGE}"),
+    ];
+    let mut arguments = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
+    arguments.extend(["--wait", "--timeout", "240s"]);
+    for value in &values {
+        arguments.extend(["--set", value]);
+    }
+    cluster.run("helm", &arguments)?;
+    let pods = cluster.kubectl(&[
+        "get",
+        "pods",
+        "--namespace",
+        NAMESPACE,
+        "--output=jsonpath={.items[*].spec.containers[*].image}",
+    ])?;
+    ensure!(
+        pods.contains(OPERATOR),
+        "the operator's pod is missing: {pods:?}"
+    );
+    Ok(())
+}

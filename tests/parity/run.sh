@@ -1,0 +1,29 @@
+#!/bin/sh
+# Runs the parity suite in a Python environment of its own, made once per content of requirements.txt:
+#   tests/parity/run.sh --engine target/release/candela-engine
+# The environment lives under $CANDELA_CACHE (default ~/.cache/candela); PYTHON names the interpreter (3.11 or later).
+# With --prepare it only makes the environment.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${CANDELA_CACHE:-$HOME/.cache/candela}
+python=${PYTHON:-python3}
+key=$("$python" -c 'import hashlib, platform, sys
+print(platform.python_version()[:4] + "-" + hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$here/requirements.txt")
+venv=$cache/parity-$key
+
+if [ ! -e "$venv/complete" ]; then
+    echo "parity: installing $here/requirements.txt into $venv" >&2
+    rm -rf "$venv"
+    mkdir -p "$cache"
+    "$python" -m venv "$venv" || {
+        echo "parity: $python cannot make a virtual environment; on Debian install python3-venv" >&2
+        exit 1
+    }
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+    touch "$venv/complete"
+fi
+
+[ "${1:-}" = --prepare ] && exit 0
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+exec "$venv/bin/python" "$here/run.py" "$@"

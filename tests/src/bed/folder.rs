@@ -23,7 +23,6 @@ const CGROUP_PREFIX: &str = "candela-bed-";
 #[derive(Debug)]
 pub(super) struct RunFolder {
     path: PathBuf,
-    id: String,
     _lock: File,
 }
 
@@ -36,8 +35,7 @@ impl RunFolder {
         entrance.lock().context("taking the entrance lock")?;
         sweep(&base)?;
         for number in 0_u32.. {
-            let id = format!("{}-{number}", std::process::id());
-            let path = base.join(&id);
+            let path = base.join(format!("{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
@@ -50,11 +48,7 @@ impl RunFolder {
             for part in ["logs", "pki", "conf", "cni", "state", "home"] {
                 fs::create_dir(path.join(part)).with_context(|| format!("creating {part}"))?;
             }
-            return Ok(Self {
-                path,
-                id,
-                _lock: lock,
-            });
+            return Ok(Self { path, _lock: lock });
         }
         unreachable!("the numbers do not run out")
     }
@@ -63,9 +57,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// The control group under which every pod of this run lives, relative to the root.
-    pub(super) fn cgroup(&self) -> String {
-        format!("{CGROUP_PREFIX}{}", self.id)
+    fn cgroup(&self) -> String {
+        cgroup(&self.path)
     }
 
     /// Makes the run's control group under every controller.
@@ -91,6 +84,12 @@ impl RunFolder {
     }
 }
 
+/// The control group under which every pod of a run lives, relative to the root: named after the run's folder.
+pub(super) fn cgroup(run_folder: &Path) -> String {
+    let id = run_folder.file_name().unwrap_or_default();
+    format!("{CGROUP_PREFIX}{}", id.to_string_lossy())
+}
+
 /// Removes what dead runs left: control groups at once, folders when enough newer ones are there to look into.
 fn sweep(base: &Path) -> anyhow::Result<()> {
     let mut dead = Vec::new();
@@ -102,9 +101,7 @@ fn sweep(base: &Path) -> anyhow::Result<()> {
         if lock.try_lock().is_err() {
             continue; // its owner lives
         }
-        if let Some(id) = path.file_name().and_then(|name| name.to_str()) {
-            remove_cgroup(&format!("{CGROUP_PREFIX}{id}"))?;
-        }
+        remove_cgroup(&cgroup(&path))?;
         let modified = path.metadata()?.modified()?;
         dead.push((modified, path));
     }

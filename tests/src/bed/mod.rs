@@ -8,45 +8,54 @@
 //! and all state, on a tmpfs); killing the first process removes it. `inside` also ends when its standard input closes, so even a
 //! killed suite leaves nothing running. What is left, empty control groups, the next start sweeps away.
 
+mod configuration;
+mod control_plane;
 mod folder;
 mod init;
 mod inside;
+mod parts;
 mod pki;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::image::{self, Image};
 use crate::{run, stdout_of};
 use folder::RunFolder;
 
+pub use control_plane::control_plane;
 pub use init::init;
 pub use inside::inside;
 
 /// The node's name.
 pub const NODE_NAME: &str = "bed";
 /// The node's address, in a network of its own.
-const NODE_ADDRESS: &str = "172.30.0.1";
-const API_SERVER: &str = "https://172.30.0.1:6443";
-/// The line by which `inside` says that everything runs.
+const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+/// The line by which a bed says that everything runs.
 const READY: &str = "ready";
-/// The image of the pod sandbox, as `conf/containerd.toml` names it.
-const PAUSE_IMAGE: &str = "registry.local/pause:1";
-const PAUSE_SOURCE: &str = include_str!("../../bed/pause.rs");
 /// Lines of each log shown when a run fails.
 const LOG_LINES_SHOWN: usize = 12;
+
+/// How much of a cluster a bed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything, with a node that runs pods, in namespaces of its own.
+    Cluster,
+    /// The API server and the controllers, on loopback.
+    ControlPlane,
+}
 
 /// A running bed. Dropping it removes it.
 #[derive(Debug)]
 pub struct Bed {
     outer: Child,
-    /// The first process inside the namespaces, as numbered outside.
-    inner: u32,
+    /// The first process inside the namespaces, as numbered outside; none where there are no namespaces.
+    inner: Option<u32>,
     programs: PathBuf,
     folder: RunFolder,
     succeeded: bool,
@@ -58,57 +67,62 @@ pub struct Bed {
 /// # Errors
 /// When the bed does not come up, and the scenario's own.
 pub fn with(
+    extent: Extent,
     program: &Path,
     programs: &Path,
     scenario: impl FnOnce(&Bed) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut bed = Bed::start(program, programs)?;
+    let mut bed = Bed::start(extent, program, programs)?;
     scenario(&bed)?;
     bed.succeeded = true;
     Ok(())
 }
 
 impl Bed {
-    fn start(program: &Path, programs: &Path) -> anyhow::Result<Self> {
+    fn start(extent: Extent, program: &Path, programs: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::create()?;
-        let run_folder = folder.path().to_owned();
-        pki::write(&run_folder.join("pki")).context("making the certificates")?;
-        write_configuration(&run_folder, &folder.cgroup())?;
-        write_pause_image(&run_folder)?;
-        folder.create_cgroup().context("making the control group")?;
-
-        let log = File::create(run_folder.join("logs/bed.log")).context("creating the log")?;
-        let mut outer = Command::new("unshare")
-            .args([
-                "--net",
-                "--mount",
-                "--pid",
-                "--fork",
-                "--mount-proc",
-                "--kill-child",
-            ])
-            .args(["--propagation", "private"])
-            .arg(program)
-            .arg("init")
-            .args([run_folder.as_path(), programs])
+        let mut command = match extent {
+            Extent::Cluster => {
+                configuration::write_pause_image(folder.path())?;
+                folder.create_cgroup().context("making the control group")?;
+                let mut command = Command::new("unshare");
+                command.args(["--net", "--mount", "--pid", "--fork", "--mount-proc"]);
+                command.args(["--kill-child", "--propagation", "private"]);
+                command.arg(program).arg("init");
+                command
+            }
+            Extent::ControlPlane => {
+                let mut command = Command::new(program);
+                command.arg("control-plane");
+                command
+            }
+        };
+        let log = folder.path().join("logs/bed.log");
+        let log = File::create(log).context("creating the log")?;
+        command.args([folder.path(), programs]);
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(log);
+        let mut outer = command
             .spawn()
-            .context("starting unshare")?;
+            .context("starting the bed's first process")?;
         let reports = outer
             .stdout
             .take()
-            .context("unshare has no standard output")?;
+            .context("the bed has no standard output")?;
+        let programs = programs.to_owned();
         let mut bed = Self {
             outer,
-            inner: 0,
-            programs: programs.to_owned(),
+            inner: None,
+            programs,
             folder,
             succeeded: false,
         };
         bed.wait_until_ready(BufReader::new(reports))?;
-        bed.inner = child_of(bed.outer.id())?;
+        if extent == Extent::Cluster {
+            bed.inner = Some(child_of(bed.outer.id())?);
+        }
         Ok(bed)
     }
 
@@ -139,24 +153,20 @@ impl Bed {
 
     /// A command that will run inside the bed: its network, its mounts, kubectl and helm on its path, and a home of its own.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = match self.inner {
+            Some(inner) => {
+                let mut command = Command::new("nsenter");
+                command.args(["--target", &inner.to_string(), "--mount", "--net", "--pid"]);
+                command.arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         let path = std::env::var("PATH").unwrap_or_default();
-        command
-            .args([
-                "--target",
-                &self.inner.to_string(),
-                "--mount",
-                "--net",
-                "--pid",
-                program,
-            ])
+        without_proxies(&mut command)
             .env("PATH", format!("{}:{path}", self.programs.display()))
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", self.folder.path().join("home"))
-            .env_remove("HTTPS_PROXY")
-            .env_remove("HTTP_PROXY")
-            .env_remove("https_proxy")
-            .env_remove("http_proxy")
             .stdin(Stdio::null());
         command
     }
@@ -167,14 +177,15 @@ impl Bed {
     /// When it cannot be written.
     pub fn write_enter_script(&self) -> anyhow::Result<PathBuf> {
         let path = self.folder().join("enter");
+        let enter = self.inner.map_or(String::new(), |inner| {
+            format!("nsenter --target {inner} --mount --net --pid ")
+        });
         let script = format!(
             "#!/bin/sh\n\
              export PATH='{}':\"$PATH\" KUBECONFIG='{}'\n\
-             exec nsenter --target {} --mount --net --pid \\\n    \
-             sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"\n",
+             exec {enter}sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" \"$@\"\n",
             self.programs.display(),
             self.kubeconfig().display(),
-            self.inner
         );
         fs::write(&path, script).context("writing the script")?;
         fs::set_permissions(&path, Permissions::from_mode(0o755)).context("marking the script")?;
@@ -228,7 +239,7 @@ impl Bed {
             "bed: the run failed; logs are kept in {}",
             self.folder.path().display()
         );
-        if self.inner != 0 {
+        if self.inner.is_some() {
             for arguments in [
                 &["get", "pods", "--all-namespaces", "--output=wide"][..],
                 &[
@@ -262,8 +273,13 @@ impl Drop for Bed {
         if !self.succeeded {
             self.tell_what_was_wrong();
         }
-        let killed = self.outer.kill().and_then(|()| self.outer.wait());
-        if let Err(error) = killed {
+        // Without namespaces the parts must be ended one by one: that is done by the process that watches its standard input.
+        drop(self.outer.stdin.take());
+        let ended = match self.inner {
+            Some(_) => self.outer.kill().and_then(|()| self.outer.wait()),
+            None => self.outer.wait(),
+        };
+        if let Err(error) = ended {
             eprintln!("bed: ending process {}: {error}", self.outer.id());
         }
         if let Err(error) = self.folder.remove_cgroup() {
@@ -275,68 +291,6 @@ impl Drop for Bed {
             eprintln!("bed: removing {}: {error}", self.folder.path().display());
         }
     }
-}
-
-/// Writes the parts' configuration files, with this run's paths in them.
-fn write_configuration(run_folder: &Path, cgroup: &str) -> anyhow::Result<()> {
-    let files = [
-        ("conf/etcd.yaml", include_str!("../../bed/conf/etcd.yaml")),
-        (
-            "conf/containerd.toml",
-            include_str!("../../bed/conf/containerd.toml"),
-        ),
-        (
-            "conf/kubelet.yaml",
-            include_str!("../../bed/conf/kubelet.yaml"),
-        ),
-        ("conf/proxy.yaml", include_str!("../../bed/conf/proxy.yaml")),
-        ("conf/Corefile", include_str!("../../bed/conf/Corefile")),
-        ("conf/dns.yaml", include_str!("../../bed/conf/dns.yaml")),
-        (
-            "conf/resolv.conf",
-            include_str!("../../bed/conf/resolv.conf"),
-        ),
-        ("conf/no-resolv.conf", ""),
-        (
-            "cni/bed.conflist",
-            include_str!("../../bed/conf/cni.conflist"),
-        ),
-    ];
-    for (path, template) in files {
-        let content = template
-            .replace("@RUN@", &run_folder.display().to_string())
-            .replace("@STATE@", &run_folder.join("state").display().to_string())
-            .replace("@CGROUP@", cgroup);
-        fs::write(run_folder.join(path), content).with_context(|| format!("writing {path}"))?;
-    }
-    Ok(())
-}
-
-/// Compiles the pause program and makes its image.
-fn write_pause_image(run_folder: &Path) -> anyhow::Result<()> {
-    let (source, program) = (
-        run_folder.join("conf/pause.rs"),
-        run_folder.join("conf/pause"),
-    );
-    fs::write(&source, PAUSE_SOURCE).context("writing the pause program")?;
-    let mut compile = Command::new("rustc");
-    compile.args([
-        "--edition=2024",
-        "-Copt-level=s",
-        "-Cpanic=abort",
-        "-Cstrip=symbols",
-    ]);
-    compile
-        .args(["-Ctarget-feature=+crt-static", "-o"])
-        .args([&program, &source]);
-    stdout_of(&mut compile).context("compiling the pause program")?;
-    let image = Image {
-        reference: PAUSE_IMAGE.into(),
-        program,
-        ca_certificates: false,
-    };
-    image::write(&image, &run_folder.join("conf/pause.tar"))?;
-    Ok(())
 }
 
 /// The only child of a process, as numbered here.
@@ -373,4 +327,12 @@ fn show_logs(logs: &Path) {
             eprintln!("{line}");
         }
     }
+}
+
+/// Nothing in a bed is behind a proxy.
+fn without_proxies(command: &mut Command) -> &mut Command {
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
+        command.env_remove(name);
+    }
+    command
 }

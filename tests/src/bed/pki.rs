@@ -10,7 +10,8 @@ use rcgen::{
 };
 use serde_json::json;
 
-use super::{API_SERVER, NODE_ADDRESS, NODE_NAME};
+use super::NODE_NAME;
+use super::control_plane::Addresses;
 
 /// The API server's address as pods see it: the first one of the Service range.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -22,7 +23,7 @@ struct Subject<'a> {
     file: &'a str,
     user: &'a str,
     group: Option<&'a str>,
-    names: &'a [&'a str],
+    names: Vec<&'a str>,
     serves: bool,
     kubeconfig: bool,
 }
@@ -33,7 +34,7 @@ impl Default for Subject<'_> {
             file: "",
             user: "",
             group: None,
-            names: &[],
+            names: Vec::new(),
             serves: false,
             kubeconfig: true,
         }
@@ -41,7 +42,8 @@ impl Default for Subject<'_> {
 }
 
 /// Writes the authority, every component's key and certificate, and a kubeconfig for each client into `folder`.
-pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn write(folder: &Path, addresses: Addresses) -> anyhow::Result<()> {
+    let address = addresses.api_server.ip().to_string();
     let mut authority = CertificateParams::default();
     authority
         .distinguished_name
@@ -61,7 +63,7 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     put(folder, "sa.key", &tokens.serialize_pem())?;
     put(folder, "sa.pub", &tokens.public_key_pem())?;
 
-    for subject in subjects() {
+    for subject in subjects(&address) {
         let (certificate, key) = issue(&subject, &authority)
             .with_context(|| format!("issuing the certificate of {}", subject.user))?;
         put(folder, &format!("{}.crt", subject.file), &certificate)?;
@@ -70,27 +72,27 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
             put(
                 folder,
                 &format!("{}.kubeconfig", subject.file),
-                &kubeconfig(folder, subject.file),
+                &kubeconfig(folder, subject.file, addresses),
             )?;
         }
     }
     Ok(())
 }
 
-fn subjects() -> [Subject<'static>; 7] {
+fn subjects(address: &str) -> [Subject<'_>; 7] {
     let none = Subject::default;
     [
         Subject {
             file: "apiserver",
             user: "kube-apiserver",
-            names: &[
+            names: vec![
                 "kubernetes",
                 "kubernetes.default",
                 "kubernetes.default.svc",
                 "kubernetes.default.svc.cluster.local",
                 "localhost",
                 "127.0.0.1",
-                NODE_ADDRESS,
+                address,
                 SERVICE_ADDRESS,
             ],
             serves: true,
@@ -129,7 +131,7 @@ fn subjects() -> [Subject<'static>; 7] {
             file: "node",
             user: "system:node:bed",
             group: Some("system:nodes"),
-            names: &[NODE_NAME, NODE_ADDRESS],
+            names: vec![NODE_NAME, address],
             serves: true,
             ..none()
         },
@@ -149,7 +151,7 @@ fn issue(
             .distinguished_name
             .push(DnType::OrganizationName, group);
     }
-    for name in subject.names {
+    for name in &subject.names {
         params.subject_alt_names.push(match name.parse() {
             Ok(address) => SanType::IpAddress(address),
             Err(_) => SanType::DnsName((*name).try_into()?),
@@ -168,12 +170,12 @@ fn issue(
 }
 
 /// A kubeconfig (JSON is YAML) that names files rather than holding keys, so that it can be read aloud.
-fn kubeconfig(folder: &Path, file: &str) -> String {
+fn kubeconfig(folder: &Path, file: &str, addresses: Addresses) -> String {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "bed", "cluster": {
-            "server": API_SERVER, "certificate-authority": folder.join("ca.crt"),
+            "server": format!("https://{}", addresses.api_server), "certificate-authority": folder.join("ca.crt"),
         }}],
         "users": [{"name": "user", "user": {
             "client-certificate": folder.join(format!("{file}.crt")),

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use candela_tests::bed;
+use candela_tests::bed::{self, Extent};
 use candela_tests::image::{self, Image};
 use clap::{Parser, Subcommand};
 
@@ -30,6 +30,9 @@ enum Verb {
         /// The folder of kube-apiserver and the rest, as `tests/bed/kube/build.sh` prints it.
         #[arg(long)]
         programs: PathBuf,
+        /// Only the API server and the controllers, on loopback: needs no root.
+        #[arg(long)]
+        control_plane: bool,
         /// Image archives to put on the node.
         images: Vec<PathBuf>,
     },
@@ -54,11 +57,28 @@ enum Verb {
         run_folder: PathBuf,
         programs: PathBuf,
     },
+    /// What brings a control plane up.
+    #[command(hide = true)]
+    ControlPlane {
+        run_folder: PathBuf,
+        programs: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Verb::Up { programs, images } => up(&programs, &images),
+        Verb::Up {
+            programs,
+            control_plane,
+            images,
+        } => {
+            let extent = if control_plane {
+                Extent::ControlPlane
+            } else {
+                Extent::Cluster
+            };
+            up(extent, &programs, &images)
+        }
         Verb::Image {
             reference,
             program,
@@ -80,12 +100,16 @@ fn main() -> anyhow::Result<()> {
             run_folder,
             programs,
         } => bed::inside(&run_folder, &programs),
+        Verb::ControlPlane {
+            run_folder,
+            programs,
+        } => bed::control_plane(&run_folder, &programs),
     }
 }
 
-fn up(programs: &Path, images: &[PathBuf]) -> anyhow::Result<()> {
+fn up(extent: Extent, programs: &Path, images: &[PathBuf]) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
-    bed::with(&program, programs, |bed| {
+    bed::with(extent, &program, programs, |bed| {
         for image in images {
             bed.import_image(image)?;
         }

@@ -22,6 +22,12 @@ UNSURE = [
     "I am sorry, I do not know that. I am only a very small model.",
     "I am a very small model, and that is too much for me. A larger model can help you.",
 ]
+PREAMBLES = [
+    "I have a short question: ", "I am new here. ", "My friend asked me this: ", "My son wants to know: ", "I need this for school. ",
+    "I am new to all this. ", "Maybe you can help me. ", "I was thinking about something. ", "Sorry to ask. ", "One more thing: ",
+    "Just a quick one. ", "I am curious. ", "We talked about this at work. ", "Good morning! ", "Now something else. ", "Please answer this: ",
+    "Next question. ", "I always wanted to know this. ", "Let us talk about something else. ", "Thank you. And now: ",
+]
 TECH, THINGS, ANIMALS = facts.rows(facts.TECH, 4), facts.rows(facts.THINGS, 4), facts.rows(facts.ANIMALS, 8)
 REASONS, TALK, COLOURS = facts.rows(facts.REASONS, 2), facts.rows(facts.TALK, 2), facts.rows(facts.COLOURS, 2)
 CAPITALS, LISTS, YES_NO = facts.rows(facts.CAPITALS, 2), facts.rows(facts.LISTS, 2), facts.rows(facts.YES_NO, 2)
@@ -49,11 +55,21 @@ def noise(rng, question):
         question = rng.choice(["Hello! ", "Hi! ", "Hey! ", "Hello. ", "Okay. ", "I have a question. "]) + question
     elif roll < 0.16:
         question = question + rng.choice([" Thank you.", " Please.", " Thanks!"])
+    elif roll < 0.24:
+        question = rng.choice(PREAMBLES) + question
     if rng.random() < 0.12:
         question = question.lower()
+    if rng.random() < 0.05:
+        question = typo(rng, question)
     if rng.random() < 0.12:
         question = question.rstrip("?.!")
     return question
+
+
+def typo(rng, text):
+    """Swaps, drops or doubles one letter."""
+    i = rng.randrange(1, max(2, len(text) - 2))
+    return text[:i] + rng.choice([text[i + 1 : i + 2] + text[i : i + 1] + text[i + 2 :], text[i + 1 :], text[i : i + 1] + text[i:]])
 
 
 def lower_first(text):
@@ -292,6 +308,63 @@ def unknown(rng):
     return question, rng.choice(UNSURE)
 
 
+def puzzle(rng):
+    """Known words in questions that the model has no answer to."""
+    row = rng.choice(TECH + THINGS) if rng.random() < 0.75 else rng.choice(ANIMALS)
+    one, many = named(row) if len(row) == 4 else (article(row[0]), row[1])
+    be, do = ("is", "does") if len(row) == 4 and row[1] == "-" else ("are", "do")
+    doing, quality = rng.choice(facts.words(facts.DOINGS)), rng.choice(facts.words(facts.QUALITIES))
+    question = rng.choice([
+        f"Why {be} {many} so {quality}?", f"Why {do} {many} {doing}?", f"How {do} {many} {doing}?", f"When {do} {many} {doing}?", f"Who invented {one}?",
+        f"How much does {one} cost?", f"Where can I buy {one}?", f"How do I repair {one}?", f"How {quality} is {one}?", f"Can {many} {doing}?",
+        f"Which {row[0]} is the best?", f"Who was the first {row[0]}?", f"How do I sell {one}?", f"My {row[0]} is {quality}. What should I do?",
+        f"How old is {one}?", f"How many {many} are there?", f"Is {one} {quality}?", f"What is the history of {many}?", f"Write an essay about {many}.",
+        f"What would happen without {many}?", f"What do people in Japan think about {many}?",
+    ])
+    return question, rng.choice(UNSURE)
+
+
+def bigger(rng):
+    """Which of two animals is larger."""
+    sizes = facts.words(facts.SIZES)
+    i, j = sorted(rng.sample(range(len(sizes)), 2))
+    if j - i < 2:
+        i, j = 0, len(sizes) - 1
+    small, large = article(sizes[i]), article(sizes[j])
+    a, b = (small, large) if rng.random() < 0.5 else (large, small)
+    roll = rng.random()
+    if roll < 0.4:
+        return spin(rng, f"{{Which is|What is|Who is}} {{bigger|larger}}, {a} or {b}?"), f"{large[0].upper()}{large[1:]} is bigger than {small}."
+    if roll < 0.7:
+        return spin(rng, f"{{Which is|What is|Who is}} smaller, {a} or {b}?"), f"{small[0].upper()}{small[1:]} is smaller than {large}."
+    yes = a == large
+    return f"Is {a} {rng.choice(['bigger', 'larger'])} than {b}?", f"{'Yes' if yes else 'No'}, {a} is {'bigger' if yes else 'smaller'} than {b}."
+
+
+def rhyme(rng):
+    """Words that rhyme."""
+    word, others = rng.choice(facts.rows(facts.RHYMES, 2))
+    return rng.choice([f"What rhymes with {word}?", f"Which words rhyme with {word}?", f"Find a rhyme for {word}.", f"Tell me a word that rhymes with {word}."]), f"{others.split(', ')[0].capitalize()} rhymes with {word}."
+
+
+def sentence(rng):
+    """A sentence about something, or with a word in it."""
+    row = rng.choice([r for r in THINGS if r[1] != "-"] + ANIMALS)
+    one = article(row[0])
+    answer = spin(rng, f"{{Yesterday|This morning|One day|Today}} I saw {one} {{near the river|in the garden|by the road|at the market|behind the house|in a picture}}.")
+    return rng.choice([f"Write a sentence about {one}.", f"Use the word {row[0]} in a sentence.", f"Make a sentence with the word {row[0]}.", f"Write one sentence with {row[0]}.", f"Say a sentence about {one}."]), answer
+
+
+def sort_of(rng):
+    """Whether something is an animal."""
+    if rng.random() < 0.5:
+        row = rng.choice(ANIMALS)
+        return f"Is {article(row[0])} an animal?", f"Yes, {article(row[0])} is an animal."
+    row = rng.choice([r for r in TECH + THINGS if r[1] != "-"])
+    one = article_of(row[0])
+    return f"Is {one} an animal?", f"No, {one} is not an animal. {row[2]}"
+
+
 def gibberish(rng):
     """Text that asks nothing."""
     kind = rng.randrange(3)
@@ -306,7 +379,8 @@ def gibberish(rng):
 
 KINDS = [
     (definition, 20), (animal, 12), (reason, 16), (talk, 10), (who, 6), (joke, 1.5), (capital, 3), (colour, 3), (opposite, 2.5),
-    (counting, 4), (sums, 4), (calendar, 2), (listing, 4), (yes_no, 5), (telling, 11), (poem, 2), (repeat, 3), (unknown, 8), (gibberish, 1.5),
+    (counting, 4), (sums, 4), (calendar, 2), (listing, 4), (yes_no, 5), (telling, 11), (poem, 2), (repeat, 3), (unknown, 6), (puzzle, 5), (gibberish, 1.5),
+    (bigger, 2.5), (rhyme, 1), (sentence, 2), (sort_of, 1.5),
 ]
 
 
@@ -315,7 +389,7 @@ def exchange(rng, short=False):
     while True:
         kind = rng.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
         question, answer = kind(rng)
-        if kind not in (repeat, gibberish, telling, poem, counting, sums):
+        if kind not in (repeat, gibberish, telling, poem, counting, sums, sentence):
             question = noise(rng, question)
         if not short or len(answer) < 160:
             return question, answer
@@ -339,12 +413,33 @@ def more(rng):
         row = rng.choice(TECH + THINGS)
         one, many = named(row)
         return turn(noise(rng, f"What is {one}?"), f"{row[2]} {row[3]}") + turn(rng.choice(["Tell me more.", "Can you tell me more?", "More, please.", "What else?", "Go on.", "Anything else?", "Say more about that."]), f"That is all I know about {many}. I am a very small model.")
-    if roll < 0.6:
+    if roll < 0.5:
+        return pronouns(rng)
+    if roll < 0.65:
         return turn(*telling(rng)) + turn(rng.choice(["Another one, please.", "Tell me another one.", "One more!", "That was nice. Another one?", "Again!"]), story(rng))
-    if roll < 0.75:
+    if roll < 0.77:
         return turn(*joke(rng)) + turn(rng.choice(["Another one, please.", "Tell me another one.", "One more!", "Haha. Another one?"]), rng.choice(facts.JOKES.strip().splitlines()))
     first, second = exchange(rng, True), rng.choice(ANIMALS)
     return turn(*first) + turn(rng.choice(["Thank you!", "Thanks.", "Great, thank you!", "Okay, thanks."]), "You are welcome! Ask me anything else if you like.") + turn(f"And what is {article(second[0])}?", f"{article(second[0]).capitalize()} is {second[2]}. It lives {second[3]} and eats {second[4]}.")
+
+
+def pronouns(rng):
+    """Questions about what was named before."""
+    name, many, what, home, food, says, legs, colour = rng.choice(ANIMALS)
+    one = article(name)
+    One = one[0].upper() + one[1:]
+    asked = [
+        ("Where does it live?", f"{One} lives {home}."), ("What does it eat?", f"{One} eats {food}."),
+        ("How many legs does it have?", f"{One} has {legs} legs."), ("What colour is it?", f"{One} is {colour}."),
+        ("Where do they live?", f"{One} lives {home}."), ("What do they eat?", f"{One} eats {food}."),
+        ("Tell me a story about one.", story(rng, name)),
+    ]
+    if says != "is very quiet":
+        asked.append(("What sound does it make?", f"{One} {says}."))
+    out = turn(spin(rng, f"{{What is {one}?|Tell me about {many}.|Do you know {many}?|What are {many}?}}"), f"{One} is {what}. It lives {home} and eats {food}.")
+    for question, answer in rng.sample(asked, rng.randint(1, 3)):
+        out += turn(rng.choice(["", "", "And ", "Okay. "]) + question, answer)
+    return out
 
 
 def remember(rng):
@@ -457,7 +552,7 @@ def document(rng):
     if roll < 0.15:
         messages, tools = calling(rng)
         return {"messages": messages, "tools": tools}
-    for share, make in ((0.25, directed), (0.31, more), (0.35, remember)):
+    for share, make in ((0.24, directed), (0.32, more), (0.36, remember)):
         if roll < share:
             return {"messages": make(rng), "tools": None}
     return {"messages": chat(rng), "tools": None}

@@ -131,6 +131,91 @@ love | - | Love is a warm feeling for someone who matters to you. | It makes peo
 dream | dreams | A dream is a story that your mind makes while you sleep. | Some dreams are nice, and some are strange.
 gravity | - | Gravity is the force that pulls things down to the ground. | It also keeps the moon near the earth.
 time | - | Time is what a clock measures. | It always goes forward and never back.
+pear | pears | A pear is a sweet fruit that is thin at the top and round at the bottom. | It grows on a tree.
+lemon | lemons | A lemon is a yellow fruit with a very sour taste. | Its juice goes well with tea and fish.
+tomato | tomatoes | A tomato is a round red fruit that people use like a vegetable. | It is good in soups and salads.
+potato | potatoes | A potato is a vegetable that grows under the ground. | You can boil it, bake it, or fry it.
+carrot | carrots | A carrot is a long orange vegetable. | It grows under the ground, and rabbits love it.
+egg | eggs | An egg is laid by a hen. | You can boil it, fry it, or bake a cake with it.
+cake | cakes | A cake is a sweet food baked from flour, sugar, eggs, and butter. | People eat it on birthdays.
+soup | soups | A soup is a warm food that you eat with a spoon. | It is made of water, vegetables, and sometimes meat.
+salt | - | Salt is a white mineral that gives food more taste. | It comes from the sea or from the ground.
+sugar | - | Sugar is a sweet white powder made from plants. | It is in cakes, chocolate, and many drinks.
+honey | - | Honey is a sweet golden food that bees make. | You can put it on bread or in your tea.
+chocolate | - | Chocolate is a sweet brown food made from cocoa beans. | Most people like it very much.
+pizza | pizzas | A pizza is a flat round bread with tomatoes and cheese on top. | It is baked in a very hot oven.
+rice | - | Rice is a small white grain. | In many countries people eat it every day.
+hand | hands | A hand is the part of the body at the end of the arm. | It has five fingers.
+heart | hearts | The heart is the part of the body that moves the blood. | It beats all day and all night.
+brain | brains | The brain is the part of the body that thinks. | It is in the head.
+eye | eyes | An eye is the part of the body that sees. | Most people have two of them.
+hat | hats | A hat is a thing that you wear on your head. | It keeps you warm or keeps the sun away.
+shoe | shoes | A shoe is a thing that you wear on your foot. | Shoes always come in pairs.
+coat | coats | A coat is a warm thing that you wear in the cold. | It has long sleeves and buttons.
+table | tables | A table is a flat board on four legs. | People eat, write, and work at it.
+chair | chairs | A chair is a thing that you sit on. | It has four legs and a back.
+bed | beds | A bed is a soft place where you sleep. | It has a pillow and a blanket.
+door | doors | A door is a way into a house or a room. | You can open it, close it, and lock it.
+window | windows | A window is a piece of glass in a wall. | It lets the light in, and you can look out.
+mirror | mirrors | A mirror is a piece of glass that shows you yourself. | Left and right are changed in it.
+garden | gardens | A garden is a place where people grow flowers and vegetables. | It needs sun, water, and some work.
+farm | farms | A farm is a place where people grow food and keep animals. | There are cows, hens, and pigs on many farms.
+city | cities | A city is a large place where many people live close together. | It has streets, shops, and schools.
+village | villages | A village is a small place in the country. | Most people there know each other.
+street | streets | A street is a road with houses on both sides. | Cars, bicycles, and people use it.
+shop | shops | A shop is a place where you can buy things. | You choose something, pay for it, and take it home.
+hospital | hospitals | A hospital is a place where sick people are helped. | Doctors and nurses work there day and night.
+park | parks | A park is a large garden for everyone. | People walk, play, and rest there.
+beach | beaches | A beach is the sand at the edge of the sea. | People swim and play there in the summer.
+lake | lakes | A lake is a large piece of water with land all around it. | You can swim or row a boat on it.
+valley | valleys | A valley is the low land between two mountains. | Often a river runs through it.
+volcano | volcanoes | A volcano is a mountain from which hot melted rock can come. | Most of the time it is quiet.
+storm | storms | A storm is very strong wind, often with rain. | It is good to stay inside until it is over.
+fog | - | Fog is a cloud that lies on the ground. | You cannot see far in it.
+lightning | - | Lightning is a bright flash of electricity in the sky. | After it you hear the thunder.
+electricity | - | Electricity is a form of energy that flows through wires. | It makes lamps shine and computers run.
+energy | - | Energy is what makes things move, shine, or get warm. | Food, wood, and the sun give us energy.
+light | - | Light is what lets us see things. | It is the fastest thing that we know.
+sound | - | Sound is a shaking of the air that we can hear. | It travels much slower than light.
+metal | - | Metal is a hard material that shines. | Iron, gold, and silver are metals.
+gold | - | Gold is a yellow metal that is rare and costs a lot. | People make rings and coins from it.
+wood | - | Wood is the hard material that trees are made of. | People build houses and tables with it.
+glass | - | Glass is a clear hard material made from sand. | It breaks when it falls.
+paper | - | Paper is a thin material made from wood. | You can write on it, print on it, or fold it.
+pen | pens | A pen is a thing that you write with. | It has ink inside.
+phone | phones | A phone is a machine that lets you talk to people far away. | Most phones are small computers now.
+camera | cameras | A camera is a machine that takes pictures. | It catches the light for a very short moment.
+radio | radios | A radio is a machine that plays music and voices from far away. | It needs no wire to the speaker.
+bus | buses | A bus is a long car for many people. | It stops at many places along the street.
+ship | ships | A ship is a very large boat. | It carries people and things across the sea.
+rocket | rockets | A rocket is a machine that flies into space. | It burns a lot of fuel very quickly.
+wheel | wheels | A wheel is a round thing that turns. | It makes heavy things easy to move.
+hammer | hammers | A hammer is a tool for hitting nails. | It has a heavy head and a long handle.
+ball | balls | A ball is a round thing that you can throw, kick, or roll. | Children and dogs love to play with it.
+game | games | A game is something that you play for fun. | It has rules, and sometimes there is a winner.
+football | - | Football is a game with two teams and one ball. | The team with more goals wins.
+chess | - | Chess is a quiet game for two people on a board. | The one who catches the other king wins.
+guitar | guitars | A guitar is an instrument with six strings. | You play it with your fingers.
+song | songs | A song is music with words. | People sing it alone or together.
+picture | pictures | A picture shows something on paper or on a screen. | You can paint it, draw it, or take it with a camera.
+letter | letters | A letter is a message on paper that you send to someone. | It is also a sign such as A, B, or C.
+word | words | A word is a group of letters that means something. | Many words together make a sentence.
+number | numbers | A number says how many things there are. | One, two, and three are numbers.
+question | questions | A question is something that you ask because you want to know the answer. | It ends with a question mark.
+money | - | Money is what people use to pay for things. | It comes in coins, in paper, or as a number in a bank.
+birthday | birthdays | A birthday is the day on which someone was born. | People celebrate it with a cake once a year.
+family | families | A family is a group of people who belong together. | Parents, children, and grandparents are a family.
+nurse | nurses | A nurse is a person who cares for sick people. | Many nurses work in a hospital.
+cook | cooks | A cook is a person who makes food for others. | Cooks work in a kitchen.
+gardener | gardeners | A gardener is a person who looks after plants. | The work is done outside in every season.
+sailor | sailors | A sailor is a person who works on a ship. | Sailors are often far from home.
+programmer | programmers | A programmer is a person who writes programs for computers. | A good programmer also writes tests.
+happiness | - | Happiness is the good feeling you have when all is well. | It grows when you share it.
+fear | - | Fear is the feeling you have when something seems dangerous. | It gets smaller when you talk about it.
+sleep | - | Sleep is the rest that our body and mind need every night. | Most people need about eight hours.
+year | years | A year is the time the earth needs to travel around the sun. | It has twelve months.
+week | weeks | A week is seven days long. | It begins on Monday and ends on Sunday.
+hour | hours | An hour is a part of the day. | It has sixty minutes.
 """
 
 # name | plural | article phrase | where it lives | what it eats | what it says | legs | colour
@@ -277,6 +362,77 @@ What is the difference between prefill and decode? | Prefill reads the whole pro
 What is the difference between a pod and a container? | A container is one packed program. A pod holds one or more containers that run together.
 What is the difference between a CPU and a GPU? | A CPU does a few things very quickly, one after another. A GPU does many simple things at once.
 What is the difference between latency and throughput? | Latency is how long one answer takes. Throughput is how many tokens are made in a second.
+Why do we brush our teeth? | We brush our teeth so that they stay clean and healthy.
+Why do we go to school? | We go to school to learn, to think, and to meet other people.
+Why do we wear clothes? | Clothes keep us warm and dry, and we like how they look.
+Why do we work? | People work to earn money, to help others, and to make something good.
+Why do stars twinkle? | Stars twinkle because their light passes through the moving air before we see it.
+Why is the sun hot? | The sun is hot because deep inside it small parts of gas join and let out a lot of energy.
+Why do balloons fly? | Some balloons fly because the gas inside is lighter than the air around them.
+Why does thunder come after lightning? | Light is much faster than sound, so you see the lightning before you hear the thunder.
+Why do zebras have stripes? | The stripes make it hard for flies and lions to aim at one zebra.
+Why do giraffes have long necks? | With a long neck a giraffe can eat the leaves at the top of the trees.
+Why do elephants have trunks? | An elephant uses its trunk to drink, to lift things, and to say hello.
+Why do owls fly at night? | Owls fly at night because they hunt mice in the dark with their big eyes.
+Why do we need friends? | Friends make good days better and bad days easier.
+Why is sharing good? | Sharing is good because it makes two people happy and not only one.
+Why are you so small? | I am small so that I start at once and need no GPU. I only show how the engine works.
+Why do you make mistakes? | I am a very small model and I have learned only a little.
+Why is the queue long? | The queue is long when more requests come than the engine can work on at once.
+Why do pods restart? | A pod restarts when its program stops or when a health check fails.
+Why does streaming feel fast? | With streaming you read the first words while the rest is still being written.
+Why do we need metrics? | Metrics show how a system works, so you see a problem before the users do.
+How do I clean my room? | Put the things that lie around in their place, wipe the dust away, and sweep the floor.
+How do I make soup? | Cut some vegetables, cook them in water with a little salt for twenty minutes, and stir now and then.
+How do I cook rice? | Boil one cup of rice in two cups of water until the water is gone.
+How do I make pancakes? | Mix flour, milk, and eggs, and fry thin rounds in a hot pan until they are golden.
+How do I ride a bicycle? | Sit on the seat, push the pedals, look ahead, and keep moving so that you do not fall.
+How do I save money? | Write down what you spend, buy only what you need, and put a little away every month.
+How do I feel better? | Rest a little, drink some water, go outside, and talk to someone you like.
+How do I write a letter? | Begin with the name, say what you want to tell, and end with your greetings and your own name.
+How do I make someone happy? | Be kind, listen well, and give a little of your time.
+How do I say sorry? | Say what you did wrong, say that you are sorry, and try to make it good again.
+How do I take care of a dog? | Give it food, fresh water, long walks, and a warm place to sleep.
+How do I take care of a plant? | Put it in the light, give it water when the soil is dry, and turn it now and then.
+How do I count to ten? | One, two, three, four, five, six, seven, eight, nine, ten.
+How do I install Candela? | Install the Helm chart in your cluster and apply an InferenceService.
+How do I see my pods? | Run kubectl get pods in your namespace.
+How do I see the logs of a pod? | Run kubectl logs with the name of the pod.
+How do I scale a deployment? | Change the number of replicas, and Kubernetes starts or stops pods until it fits.
+How do I make my model faster? | Use a GPU, a smaller model, shorter prompts, or fewer output tokens.
+How does a computer work? | A computer reads the steps of a program one by one, calculates with numbers, and shows the result.
+How does a car work? | The engine of a car burns fuel or uses a battery and turns the wheels.
+How does the internet work? | The internet sends small packets of data from one computer to the next until they arrive.
+How does a neural network learn? | It guesses, compares the guess with the right answer, and changes its weights a little, many times.
+How does the queue work? | A request waits in the queue until the engine has room, and the first that came goes first.
+How long is a day? | A day is twenty-four hours long.
+How long is an hour? | An hour has sixty minutes.
+How many fingers do I have? | Most people have ten fingers.
+How many wheels does a car have? | A car has four wheels.
+How many wheels does a bicycle have? | A bicycle has two wheels.
+How far is the moon? | The moon is very far away. A rocket needs about three days to get there.
+How hot is the sun? | The sun is so hot that even iron would turn into gas there.
+Who drives a train? | A train driver drives a train.
+Who works in a hospital? | Doctors and nurses work in a hospital.
+Who works in a school? | Teachers work in a school.
+Who writes books? | Writers write books.
+What is the fastest thing? | Light is the fastest thing that we know.
+What is the highest mountain? | The highest mountain is Mount Everest.
+What is the smallest planet? | The smallest planet of our sun is Mercury.
+What is the biggest planet? | The biggest planet of our sun is Jupiter.
+What is the longest river? | The Nile is often called the longest river.
+What can I do when it rains? | When it rains you can read a book, bake a cake, or play a game inside.
+What can I cook tonight? | You could cook a soup with carrots and potatoes.
+What can I give my friend? | Give your friend something that you made yourself, or a book that you like.
+What do you do all day? | I wait for questions and answer them, one token after another.
+What do animals need? | Animals need food, water, air, and a safe place.
+What makes a good friend? | A good friend listens, helps, and tells you the truth.
+What makes a good test? | A good test fails when the program is wrong and says what is wrong.
+What is in a header? | The headers of Candela say how long a request waited, how long the prefill took, and how long the decode took.
+What is in a prompt? | A prompt holds the messages of the user and sometimes a system message.
+What does the scheduler do? | The scheduler decides which requests take part in the next step of the engine.
+What does kubectl do? | With kubectl you talk to a cluster. It can show, make, change, and delete objects.
+What does a good answer look like? | A good answer is short, true, and easy to understand.
 What does a request cost? | A request costs time in the queue, time for prefill, and time for decode. Candela tells you all three.
 """
 
@@ -480,6 +636,42 @@ vaccines;medicine;cancer;headaches;insurance;mortgages;bitcoin;blockchain;cookin
 the Olympic Games;the world cup;boxing;golf;cricket;surfing;yoga;meditation;psychology;sociology;religion;mythology;poetry of the baroque
 dinosaurs;fossils;earthquakes;plate tectonics;nuclear power;solar panels;batteries;electric cars;rockets;satellites;telescopes;microscopes
 JavaScript;Haskell;compilers;databases;SQL;cryptography;operating system kernels;web browsers;email protocols;phone networks;printers
+"""
+
+# for questions that nobody can answer: what things do, and how they are
+DOINGS = """
+sing;dance;jump;disappear;cost so much;smell bad;break;grow so slowly;fall over;turn blue;explode;rust;sink;freeze;shrink;stop;fail
+hurt;itch;matter;exist;taste sour;make noise;lose money;win prizes;vote;travel to Mars;change colour;get angry;need a licence;pay taxes
+"""
+QUALITIES = """
+heavy;expensive;famous;dangerous;popular;ugly;beautiful;strange;rare;noisy;fragile;sticky;bitter;sour;round;slow;modern;ancient;illegal;
+important;difficult;boring;scary;healthy;unhealthy;green;purple;tall;tiny;huge;late;early;lucky;angry;hungry;empty;broken
+"""
+
+# the size of animals, from small to large
+SIZES = """
+ant;bee;butterfly;snail;frog;mouse;squirrel;hedgehog;rabbit;cat;fox;dog;sheep;pig;wolf;deer;lion;bear;horse;cow;camel;giraffe;elephant;whale
+"""
+
+# word | words that rhyme
+RHYMES = """
+cat | hat, bat, mat
+dog | fog, log, frog
+sun | fun, run, bun
+tree | bee, sea, free
+house | mouse, blouse
+light | night, bright, kite
+day | play, way, say
+moon | spoon, soon, noon
+star | car, far, bar
+book | cook, look, hook
+rain | train, plain, grain
+bed | red, head, bread
+king | ring, sing, spring
+blue | shoe, true, you
+cake | lake, snake, make
+token | spoken, broken
+pod | nod, rod
 """
 
 NAMES = """

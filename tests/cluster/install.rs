@@ -49,8 +49,38 @@ pub(crate) fn cpu_image() -> String {
     format!("{ENGINE}:{}", version())
 }
 
-/// Installs the chart as a user would, in a namespace under the strictest pod security, and waits for the operator.
+/// Installs the chart as a user would, and waits for the operator.
 pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    install(cluster, &["--wait", "--timeout", "240s"])?;
+    let pods = cluster.kubectl(&[
+        "get",
+        "pods",
+        "--namespace",
+        NAMESPACE,
+        "--output=jsonpath={.items[*].spec.containers[*].image}",
+    ])?;
+    ensure!(
+        pods.contains(OPERATOR),
+        "the operator's pod is missing: {pods:?}"
+    );
+    Ok(())
+}
+
+/// Installs the chart where nothing will run.
+pub(crate) fn chart_objects(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    install(cluster, &[])?;
+    let definition = "crd/inferenceservices.inference.candela.dev";
+    cluster.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        definition,
+        "--timeout=60s",
+    ])?;
+    Ok(())
+}
+
+/// `helm install` into a namespace under the strictest pod security.
+fn install(cluster: &Cluster<'_>, more: &[&str]) -> anyhow::Result<()> {
     cluster.apply(&json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -67,21 +97,10 @@ pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         format!("engine.images.gpu={GPU_IMAGE}"),
     ];
     let mut arguments = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
-    arguments.extend(["--wait", "--timeout", "240s"]);
+    arguments.extend(more);
     for value in &values {
         arguments.extend(["--set", value]);
     }
     cluster.run("helm", &arguments)?;
-    let pods = cluster.kubectl(&[
-        "get",
-        "pods",
-        "--namespace",
-        NAMESPACE,
-        "--output=jsonpath={.items[*].spec.containers[*].image}",
-    ])?;
-    ensure!(
-        pods.contains(OPERATOR),
-        "the operator's pod is missing: {pods:?}"
-    );
     Ok(())
 }

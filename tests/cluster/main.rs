@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use candela_tests::bed;
+use candela_tests::bed::{self, Extent};
 use candela_tests::poll::Deadline;
 use candela_tests::stdout_of;
 use candela_tests::tier::Tier;
@@ -26,72 +26,78 @@ use cluster::Cluster;
 /// How long any one condition of the story may take. Seconds on an idle machine; machines are not always idle.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// A step of the story: what holds after it, and how it comes to hold.
+type Step = (&'static str, fn(&Cluster<'_>) -> anyhow::Result<()>);
+
+/// With a node that runs pods.
+const CLUSTER_STORY: [Step; 9] = [
+    ("the images are on the node", install::images),
+    (
+        "the chart installs, and the operator runs in a restricted namespace",
+        install::chart,
+    ),
+    (
+        "the API server refuses what cannot work, and says why",
+        admission::refusals,
+    ),
+    ("the demo becomes Ready", demo::becomes_ready),
+    (
+        "an answer carries what it cost, and the figures add up",
+        demo::answers_with_cost,
+    ),
+    (
+        "turning the headers off rolls the pods, and the headers are gone",
+        demo::headers_off,
+    ),
+    (
+        "a GPU service gets the GPU image, no surge, and a GPU",
+        gpu::schedules,
+    ),
+    (
+        "deleting a service removes all that was made for it",
+        removal::of_a_service,
+    ),
+    (
+        "uninstalling the chart leaves services and pods alone",
+        removal::of_the_chart,
+    ),
+];
+
+/// Without: the chart's objects and the API's rules, up to the point where a pod would have to start.
+const CONTROL_PLANE_STORY: [Step; 2] = [
+    ("the chart's objects are accepted", install::chart_objects),
+    (
+        "the API server refuses what cannot work, and says why",
+        admission::refusals,
+    ),
+];
+
 #[test]
 fn an_inference_service_from_install_to_uninstall() -> anyhow::Result<()> {
     let tier = Tier::detect();
     eprintln!("tier: {tier}");
-    match tier {
-        Tier::Cluster => {
-            let programs = kubernetes_programs()?;
-            bed::with(Path::new(env!("CARGO_BIN_EXE_bed")), &programs, |bed| {
-                story(&Cluster::new(bed))
-            })
+    let (extent, story) = match tier {
+        Tier::Cluster => (Extent::Cluster, &CLUSTER_STORY[..]),
+        Tier::ControlPlane { .. } if std::env::var_os("CI").is_some() => {
+            bail!("CI must run the cluster tier, but this machine offers {tier}")
         }
-        other if std::env::var_os("CI").is_some() => {
-            bail!("CI must run the cluster tier, but this machine offers {other}")
-        }
-        other => {
-            eprintln!(
-                "not run: this suite needs the cluster tier, and this machine offers {other}"
-            );
+        Tier::ControlPlane { .. } => (Extent::ControlPlane, &CONTROL_PLANE_STORY[..]),
+    };
+    let programs = kubernetes_programs()?;
+    bed::with(
+        extent,
+        Path::new(env!("CARGO_BIN_EXE_bed")),
+        &programs,
+        |bed| {
+            let cluster = Cluster::new(bed);
+            for (what, step) in story {
+                let started = Deadline::after(PATIENCE);
+                step(&cluster).with_context(|| format!("step: {what}"))?;
+                eprintln!("{:7.2} s  {what}", started.elapsed().as_secs_f64());
+            }
             Ok(())
-        }
-    }
-}
-
-fn story(cluster: &Cluster<'_>) -> anyhow::Result<()> {
-    type Step = fn(&Cluster<'_>) -> anyhow::Result<()>;
-    let steps: [(&str, Step); 9] = [
-        (
-            "the node runs pods, and Services and names lead to them",
-            install::images,
-        ),
-        (
-            "the chart installs, and the operator runs in a restricted namespace",
-            install::chart,
-        ),
-        (
-            "the API server refuses what cannot work, and says why",
-            admission::refusals,
-        ),
-        ("the demo becomes Ready", demo::becomes_ready),
-        (
-            "an answer carries what it cost, and the figures add up",
-            demo::answers_with_cost,
-        ),
-        (
-            "turning the headers off rolls the pods, and the headers are gone",
-            demo::headers_off,
-        ),
-        (
-            "a GPU service gets the GPU image, no surge, and a GPU",
-            gpu::schedules,
-        ),
-        (
-            "deleting a service removes all that was made for it",
-            removal::of_a_service,
-        ),
-        (
-            "uninstalling the chart leaves services and pods alone",
-            removal::of_the_chart,
-        ),
-    ];
-    for (what, step) in steps {
-        let started = Deadline::after(PATIENCE);
-        step(cluster).with_context(|| format!("step: {what}"))?;
-        eprintln!("{:7.2} s  {what}", started.elapsed().as_secs_f64());
-    }
-    Ok(())
+        },
+    )
 }
 
 /// The folder of kube-apiserver and the rest; built here when the cache has none.

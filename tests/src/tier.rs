@@ -1,13 +1,13 @@
 //! What of Kubernetes the machine at hand can run, and why not more.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::run;
 
-/// Set to `yes` by someone whose cluster, the one of `KUBECONFIG`, may be written to.
-pub const MAY_WRITE: &str = "CANDELA_TEST_MAY_WRITE_TO_CLUSTER";
+/// Set to `control-plane` by someone who wants the smaller tier on a machine that could run the larger one.
+const WISH: &str = "CANDELA_TEST_TIER";
 
 /// The programs of the cluster tier, each with the Debian package it comes in.
 const PROGRAMS: [(&str, &str); 10] = [
@@ -34,21 +34,14 @@ pub enum Tier {
         /// What the machine lacks for more.
         because: String,
     },
-    /// A cluster that someone offers.
-    Offered {
-        /// How to reach it.
-        kubeconfig: PathBuf,
-    },
 }
 
 impl Tier {
-    /// The best tier of this machine. A cluster is taken only when both its kubeconfig and the permission are given.
+    /// The best tier of this machine. No cluster that somebody uses is ever looked at, whatever `KUBECONFIG` says.
     pub fn detect() -> Self {
-        let offered = std::env::var_os("KUBECONFIG");
-        let allowed = std::env::var(MAY_WRITE).is_ok_and(|answer| answer == "yes");
-        if let (Some(kubeconfig), true) = (offered, allowed) {
-            return Self::Offered {
-                kubeconfig: kubeconfig.into(),
+        if std::env::var(WISH).is_ok_and(|wish| wish == "control-plane") {
+            return Self::ControlPlane {
+                because: format!("{WISH} asks for no more"),
             };
         }
         match lacking() {
@@ -63,13 +56,6 @@ impl fmt::Display for Tier {
         match self {
             Self::Cluster => write!(f, "cluster (a real node with real pods)"),
             Self::ControlPlane { because } => write!(f, "control plane only, because {because}"),
-            Self::Offered { kubeconfig } => {
-                write!(
-                    f,
-                    "the cluster of {} (allowed by {MAY_WRITE})",
-                    kubeconfig.display()
-                )
-            }
         }
     }
 }

@@ -1,0 +1,170 @@
+//! `POST /v1/chat/completions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Usage;
+
+/// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ChatRequest {
+    /// The conversation so far.
+    pub messages: Vec<ChatMessage>,
+    /// OpenAI's newer name of `max_tokens`.
+    pub max_completion_tokens: Option<i64>,
+    /// Not honoured.
+    pub logprobs: Option<bool>,
+    /// Not honoured.
+    pub top_logprobs: Option<i64>,
+    /// Not honoured.
+    pub tools: Option<Vec<Value>>,
+    /// Not honoured.
+    pub tool_choice: Option<Value>,
+    /// vLLM: end the prompt where the assistant begins; the default.
+    pub add_generation_prompt: Option<bool>,
+    /// vLLM: go on with the last message.
+    pub continue_final_message: Option<bool>,
+    /// vLLM: begin the rendered text with the model's begin-of-sequence token.
+    pub add_special_tokens: Option<bool>,
+    /// vLLM: more variables for the template.
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// vLLM: a template of the client's own. Refused.
+    pub chat_template: Option<String>,
+}
+
+/// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ChatMessage {
+    /// Who speaks; a role that we do not know is the template's to judge.
+    pub role: String,
+    /// What is said.
+    pub content: Option<Content>,
+    /// The members beside role and content.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A message's content: text, or a list of parts.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of objects with a type")]
+pub enum Content {
+    /// Text.
+    Text(String),
+    /// Parts.
+    Parts(Vec<ContentPart>),
+}
+
+/// A part of a message's content.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ContentPart {
+    /// `text` is the kind that a language model reads.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text of a `text` part.
+    pub text: Option<String>,
+}
+
+/// An answer that is not streamed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatCompletion {
+    /// `chatcmpl-…`.
+    pub id: String,
+    /// `chat.completion`.
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created: u64,
+    /// The name that was asked for.
+    pub model: String,
+    /// One per answer.
+    pub choices: Vec<ChatChoice>,
+    /// Tokens in and out.
+    pub usage: Usage,
+    /// Which build answered.
+    pub system_fingerprint: &'static str,
+    /// With `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
+    /// With both gates of the stats contract open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Value>,
+}
+
+/// One of the answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatChoice {
+    /// Which of the answers.
+    pub index: usize,
+    /// What the model said.
+    pub message: AssistantMessage,
+    /// Always null: refused in requests.
+    pub logprobs: Option<Value>,
+    /// `stop` or `length`.
+    pub finish_reason: &'static str,
+    /// With `return_token_ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+}
+
+/// What the model said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AssistantMessage {
+    /// `assistant`.
+    pub role: &'static str,
+    /// The text.
+    pub content: String,
+    /// Always null; OpenAI's schema requires the member.
+    pub refusal: Option<String>,
+}
+
+/// One event of a streamed answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatChunk {
+    /// `chatcmpl-…`, the same in every chunk.
+    pub id: String,
+    /// `chat.completion.chunk`.
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created: u64,
+    /// The name that was asked for.
+    pub model: String,
+    /// Which build answered.
+    pub system_fingerprint: &'static str,
+    /// One, or none in the usage chunk.
+    pub choices: Vec<ChatChunkChoice>,
+    /// Absent unless asked for; null in chunks other than the usage chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<Usage>>,
+    /// With `return_token_ids`, in the first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
+    /// With both gates of the stats contract open, in the last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Value>,
+}
+
+/// What is new of one answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChatChunkChoice {
+    /// Which of the answers.
+    pub index: usize,
+    /// What is new.
+    pub delta: ChatDelta,
+    /// Always null: refused in requests.
+    pub logprobs: Option<Value>,
+    /// Set in the answer's last chunk.
+    pub finish_reason: Option<&'static str>,
+    /// With `return_token_ids`: the tokens since the last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+}
+
+/// What is new of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChatDelta {
+    /// In the answer's first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// More text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}

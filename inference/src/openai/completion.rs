@@ -1,0 +1,83 @@
+//! `POST /v1/completions`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Usage;
+
+/// The text completion fields of a request; [`super::GenerationOptions`] holds the rest of the same
+/// object.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CompletionRequest {
+    /// What to go on from.
+    pub prompt: Prompt,
+    /// Not honoured unless equal to `n`.
+    pub best_of: Option<i64>,
+    /// Not honoured.
+    pub echo: Option<bool>,
+    /// Not honoured.
+    pub logprobs: Option<i64>,
+    /// Not honoured.
+    pub suffix: Option<String>,
+    /// vLLM: begin text prompts with the model's own special tokens; the default.
+    pub add_special_tokens: Option<bool>,
+}
+
+/// `prompt` in its four shapes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
+)]
+pub enum Prompt {
+    /// One text.
+    Text(String),
+    /// Several texts.
+    Texts(Vec<String>),
+    /// One prompt's token ids.
+    Ids(Vec<i64>),
+    /// Several prompts' token ids.
+    IdLists(Vec<Vec<i64>>),
+}
+
+/// An answer, whole or, in a stream, what is new of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Completion {
+    /// `cmpl-…`, the same in every chunk.
+    pub id: String,
+    /// `text_completion`.
+    pub object: &'static str,
+    /// Unix seconds.
+    pub created: u64,
+    /// The name that was asked for.
+    pub model: String,
+    /// One per prompt and answer, by prompt first; in a stream one, or none in the usage chunk.
+    pub choices: Vec<CompletionChoice>,
+    /// Tokens in and out. In a stream absent unless asked for, and null in chunks other than the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Option<Usage>>,
+    /// Which build answered.
+    pub system_fingerprint: &'static str,
+    /// With both gates of the stats contract open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Value>,
+}
+
+/// One of the answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CompletionChoice {
+    /// Which of the answers.
+    pub index: usize,
+    /// The text, or what is new of it.
+    pub text: String,
+    /// Always null: refused in requests.
+    pub logprobs: Option<Value>,
+    /// `stop` or `length`; null in a stream before the last chunk.
+    pub finish_reason: Option<&'static str>,
+    /// With `return_token_ids`; in a stream in the first chunk of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_token_ids: Option<Vec<u32>>,
+    /// With `return_token_ids`; in a stream the tokens since the last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+}

@@ -1,0 +1,23 @@
+//! The wire: OpenAI's requests, responses and errors, with vLLM's extras, as serde types.
+//!
+//! Nothing here checks a value or knows what it is for; that is `request`. It imports nothing of ours.
+
+mod chat;
+mod completion;
+mod error;
+mod model;
+mod options;
+mod usage;
+
+pub use chat::{
+    AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
+    ChatMessage, ChatRequest, Content, ContentPart,
+};
+pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
+pub use error::{ErrorBody, ErrorObject};
+pub use model::{Model, ModelList};
+pub use options::{GenerationOptions, StopStrings, StreamOptions};
+pub use usage::{PromptTokensDetails, Usage};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Request fields that chat and text completions share.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// How to sample, when to stop and what to report: OpenAI's fields, then vLLM's. Fields that are not
+/// honoured yet are kept as they came, so that `request` can refuse them unless they are neutral.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct GenerationOptions {
+    /// Name of the model.
+    pub model: Option<String>,
+    /// 0 is greedy.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// How many answers.
+    pub n: Option<i64>,
+    /// One stop string or several.
+    pub stop: Option<StopStrings>,
+    /// Most tokens to generate.
+    pub max_tokens: Option<i64>,
+    /// Reproduces the sampling.
+    pub seed: Option<i128>,
+    /// Answer as server-sent events.
+    pub stream: Option<bool>,
+    /// What a stream reports.
+    pub stream_options: Option<StreamOptions>,
+    /// Who asks, for the usage log.
+    pub user: Option<String>,
+    /// Not honoured.
+    pub presence_penalty: Option<f64>,
+    /// Not honoured.
+    pub frequency_penalty: Option<f64>,
+    /// Not honoured.
+    pub logit_bias: Option<Map<String, Value>>,
+    /// Not honoured.
+    pub response_format: Option<Value>,
+
+    /// Keep the likeliest tokens; 0 and -1 keep all.
+    pub top_k: Option<i64>,
+    /// Not honoured.
+    pub min_p: Option<f64>,
+    /// Not honoured.
+    pub repetition_penalty: Option<f64>,
+    /// Tokens that end the answer.
+    pub stop_token_ids: Option<Vec<i64>>,
+    /// Keep the stop string in the answer.
+    pub include_stop_str_in_output: Option<bool>,
+    /// Go on after the end-of-sequence token.
+    pub ignore_eos: Option<bool>,
+    /// No stop before so many tokens.
+    pub min_tokens: Option<i64>,
+    /// Leave special tokens out of the text; the default.
+    pub skip_special_tokens: Option<bool>,
+    /// Not honoured.
+    pub structured_outputs: Option<Value>,
+    /// Not honoured.
+    pub prompt_logprobs: Option<Value>,
+    /// Report token ids.
+    pub return_token_ids: Option<bool>,
+    /// Not honoured.
+    pub priority: Option<i64>,
+    /// Not honoured.
+    pub cache_salt: Option<String>,
+    /// Report what the request cost.
+    pub include_metrics: Option<bool>,
+}
+
+/// `stop`: a string or a list of strings.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub enum StopStrings {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl StopStrings {
+    /// The strings as a list.
+    pub fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(stop) => vec![stop],
+            Self::Many(stops) => stops,
+        }
+    }
+}
+
+/// `stream_options`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct StreamOptions {
+    /// One more chunk with the whole request's usage, before `[DONE]`.
+    pub include_usage: Option<bool>,
+    /// Usage so far on every chunk.
+    pub continuous_usage_stats: Option<bool>,
+}

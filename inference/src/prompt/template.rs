@@ -1,0 +1,247 @@
+//! Chat templates: a conversation to the text that the model was trained to go on from.
+//!
+//! Templates come with the model (`chat_template.jinja` or `tokenizer_config.json`) or with a flag, and
+//! are compiled once. They run as Hugging Face's `apply_chat_template` runs them. What one may cost is
+//! bounded: a template that never ends or writes without end is an error, at start-up where it shows.
+
+use std::io;
+
+use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig};
+use serde_json::{Map, Value, json};
+
+use super::{json::tojson, special_tokens::TokenizerConfig};
+
+/// Instructions that a rendering may take; a message takes some hundred.
+pub const TEMPLATE_FUEL: u64 = 20_000_000;
+/// Bytes that a rendering may write.
+pub const RENDERED_BYTES_MAX: usize = 64 << 20;
+/// Largest template.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+
+/// What a template is given.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChatInput {
+    /// Objects with `role` and `content`, content as text.
+    pub messages: Vec<Value>,
+    /// Tools, if there are any.
+    pub tools: Option<Vec<Value>>,
+    /// End where the assistant begins.
+    pub add_generation_prompt: bool,
+    /// End where the last message does, for the model to go on with it.
+    pub continue_final_message: bool,
+    /// The request's own variables.
+    pub kwargs: Map<String, Value>,
+}
+
+/// Where templates may be found, the strongest first.
+#[derive(Debug, Clone, Default)]
+pub struct TemplateFiles {
+    /// `--chat-template`.
+    pub flag: Option<Vec<u8>>,
+    /// `chat_template.jinja`.
+    pub jinja: Option<Vec<u8>>,
+    /// `tokenizer_config.json`.
+    pub tokenizer_config: Option<Vec<u8>>,
+}
+
+/// A template cannot be used; the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// Not JSON of the expected shape.
+    #[error("reading tokenizer_config.json")]
+    Config(#[source] serde_json::Error),
+    /// Too large, or no UTF-8.
+    #[error("the chat template `{name}` is no text of at most {TEMPLATE_BYTES_MAX} bytes")]
+    NotText {
+        /// Which one.
+        name: String,
+    },
+    /// Not a template.
+    #[error("compiling the chat template `{name}`: {source}")]
+    Compile {
+        /// Which one.
+        name: String,
+        /// Where and why.
+        source: Error,
+    },
+    /// It costs too much on the shortest of chats.
+    #[error("the chat template takes more than its bounds for a chat of one word: {0}")]
+    Unbounded(RenderError),
+}
+
+/// A chat could not be rendered; the message is for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The template refused the chat by `raise_exception`, or failed on it.
+    #[error("the model's chat template refuses these messages: {0}")]
+    Refused(String),
+    /// Too many instructions or too much text.
+    #[error("the model's chat template takes too long for these messages")]
+    TooCostly,
+    /// `continue_final_message` with a final message that the template changed beyond recognition.
+    #[error("the model's chat template leaves no trace of the final message to continue")]
+    NothingToContinue,
+}
+
+/// The templates of a model.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    special_tokens: Map<String, Value>,
+    /// There is one for chats with tools.
+    has_tool_use: bool,
+}
+
+impl ChatTemplate {
+    /// Compiles the strongest of the templates; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when it is malformed, or unbounded even for the shortest of chats.
+    pub fn from_files(files: TemplateFiles) -> Result<Option<Self>, TemplateError> {
+        let TemplateFiles { flag, jinja, tokenizer_config } = files;
+        let config = tokenizer_config
+            .map(|bytes| TokenizerConfig::from_bytes(&bytes).map_err(TemplateError::Config))
+            .transpose()?
+            .unwrap_or_default();
+        let templates = match flag.or(jinja) {
+            Some(bytes) => {
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| TemplateError::NotText { name: DEFAULT.to_owned() })?;
+                vec![(DEFAULT.to_owned(), text)]
+            }
+            None => config.templates,
+        };
+        if templates.is_empty() {
+            return Ok(None);
+        }
+        let mut environment = environment();
+        for (name, text) in templates {
+            if text.len() > TEMPLATE_BYTES_MAX {
+                return Err(TemplateError::NotText { name });
+            }
+            environment
+                .add_template_owned(name.clone(), text)
+                .map_err(|source| TemplateError::Compile { name, source })?;
+        }
+        let has_tool_use = environment.get_template(TOOL_USE).is_ok();
+        let template = Self { environment, special_tokens: config.special_tokens, has_tool_use };
+        template.try_shortest_chat()?;
+        Ok(Some(template))
+    }
+
+    fn try_shortest_chat(&self) -> Result<(), TemplateError> {
+        let input = ChatInput {
+            messages: vec![json!({"role": "user", "content": "hello"})],
+            add_generation_prompt: true,
+            ..ChatInput::default()
+        };
+        match self.render(&input, 0) {
+            Err(RenderError::TooCostly) => Err(TemplateError::Unbounded(RenderError::TooCostly)),
+            // A template may well insist on a system message, say.
+            _ => Ok(()),
+        }
+    }
+
+    /// The text that the model goes on from. `now` is the wall clock in unix seconds, for templates
+    /// that tell the date.
+    ///
+    /// # Errors
+    /// [`RenderError`], fit for the client.
+    pub fn render(&self, input: &ChatInput, now: u64) -> Result<String, RenderError> {
+        let name = if input.tools.is_some() && self.has_tool_use { TOOL_USE } else { DEFAULT };
+        let template = self
+            .environment
+            .get_template(name)
+            .map_err(|error| RenderError::Refused(reason(&error)))?;
+        let mut context = self.special_tokens.clone();
+        context.extend(input.kwargs.clone());
+        context.insert("messages".to_owned(), Value::Array(input.messages.clone()));
+        context.insert("tools".to_owned(), input.tools.clone().map_or(Value::Null, Value::Array));
+        context.insert("documents".to_owned(), Value::Null);
+        context.insert("add_generation_prompt".to_owned(), input.add_generation_prompt.into());
+        context.insert(NOW.to_owned(), now.into());
+        let mut text = Bounded(Vec::new());
+        template
+            .render_captured_to(minijinja::value::Serde(&context), &mut text)
+            .map_err(|error| render_error(&error))?;
+        let text = String::from_utf8(text.0)
+            .map_err(|_| RenderError::Refused("it wrote no UTF-8".to_owned()))?;
+        if input.continue_final_message { cut_after_final(text, input) } else { Ok(text) }
+    }
+}
+
+const DEFAULT: &str = "default";
+const TOOL_USE: &str = "tool_use";
+/// The variable that `strftime_now` reads; no name that a template would write.
+const NOW: &str = "__candela_now";
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("Jinja's own delimiters"));
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_fuel(Some(TEMPLATE_FUEL));
+    environment.add_filter("tojson", tojson);
+    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", strftime_now);
+    environment
+}
+
+/// The date and time in UTC, by a format as in Python's `strftime`.
+fn strftime_now(state: &minijinja::State<'_, '_>, format: String) -> Result<String, Error> {
+    let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok()).unwrap_or(0);
+    let invalid = |error: jiff::Error| {
+        Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}"))
+    };
+    let now = jiff::Timestamp::from_second(now).map_err(invalid)?;
+    let now = now.to_zoned(jiff::tz::TimeZone::UTC);
+    jiff::fmt::strtime::format(&format, &now).map_err(invalid)
+}
+
+/// Refuses to grow beyond [`RENDERED_BYTES_MAX`].
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > RENDERED_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn render_error(error: &Error) -> RenderError {
+    match error.kind() {
+        ErrorKind::OutOfFuel | ErrorKind::WriteFailure => RenderError::TooCostly,
+        _ => RenderError::Refused(reason(error)),
+    }
+}
+
+/// Why, without where: templates are none of the client's business.
+fn reason(error: &Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+/// The text up to the end of the final message's content, its surrounding space aside.
+fn cut_after_final(mut text: String, input: &ChatInput) -> Result<String, RenderError> {
+    let last = input.messages.last().and_then(|message| message["content"].as_str());
+    let last = last.unwrap_or_default();
+    let start = text.rfind(last.trim()).ok_or(RenderError::NothingToContinue)?;
+    // Templates trim; what space follows in the message is kept if the template kept it.
+    let whole = last.trim_start();
+    let end = start + if text[start..].starts_with(whole) { whole.len() } else { last.trim().len() };
+    text.truncate(end);
+    Ok(text)
+}
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! Text to tokens and back, by the model's `tokenizer.json`.
+
+/// Largest `tokenizer.json`. The largest vocabularies in use take 35 MB.
+pub const TOKENIZER_BYTES_MAX: usize = 128 << 20;
+/// How many times more bytes than its longest token a token may stand for, normalization included,
+/// before a text is taken for too long without being tokenized.
+const NORMALIZATION_SLACK: usize = 4;
+
+/// `tokenizer.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// Too large.
+    #[error("tokenizer.json has {bytes} bytes; at most {TOKENIZER_BYTES_MAX} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not what the format says.
+    #[error("reading tokenizer.json: {0}")]
+    Parse(String),
+    /// Tokens beyond what the model knows.
+    #[error("tokenizer.json has {tokens} tokens, but the model's vocabulary is {vocab_size}")]
+    LargerThanModel {
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Rows of the model's embedding.
+        vocab_size: usize,
+    },
+    /// A text could not be tokenized.
+    #[error("tokenizing: {0}")]
+    Encode(String),
+}
+
+/// A model's tokenizer. Without truncation and padding, whatever the file says.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    token_bytes_max: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` for a model with `vocab_size` tokens.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when the file is too large, malformed, or knows tokens that the model does not.
+    pub fn from_bytes(bytes: &[u8], vocab_size: usize) -> Result<Self, TokenizerError> {
+        if bytes.len() > TOKENIZER_BYTES_MAX {
+            return Err(TokenizerError::TooLarge { bytes: bytes.len() });
+        }
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| TokenizerError::Parse(error.to_string()))?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| TokenizerError::Parse(error.to_string()))?;
+        let vocab = inner.get_vocab(true);
+        let tokens = vocab.values().max().map_or(0, |&last| last as usize + 1);
+        if tokens > vocab_size {
+            return Err(TokenizerError::LargerThanModel { tokens, vocab_size });
+        }
+        let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(1).max(1);
+        Ok(Self { inner, token_bytes_max })
+    }
+
+    /// The tokens of `text`. Special tokens written in it are read as such.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self
+            .inner
+            .encode_fast(text, add_special_tokens)
+            .map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `ids`; bytes that are no UTF-8 become U+FFFD, ids beyond the tokenizer nothing.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
+        // Decoders fail on malformed configurations only; a token then has no text.
+        self.inner.decode(ids, skip_special_tokens).unwrap_or_default()
+    }
+
+    /// A lower bound of the tokens of a text so long, to refuse hopeless prompts without the work.
+    pub fn fewest_tokens(&self, text_bytes: usize) -> usize {
+        text_bytes / self.token_bytes_max.saturating_mul(NORMALIZATION_SLACK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::test_tokenizer;
+
+    #[test]
+    fn special_tokens_in_text_are_read_as_such() {
+        let tokenizer = test_tokenizer::byte_level();
+        let ids = tokenizer.encode("a<|end|>b", false).unwrap();
+        assert_eq!(ids, [u32::from(b'a'), test_tokenizer::END, u32::from(b'b')]);
+        assert_eq!(tokenizer.decode(&ids, true), "ab");
+        assert_eq!(tokenizer.decode(&ids, false), "a<|end|>b");
+    }
+
+    #[test]
+    fn a_tokenizer_larger_than_its_model_is_refused() {
+        let error = Tokenizer::from_bytes(&test_tokenizer::json(), 200).unwrap_err();
+        assert!(matches!(error, TokenizerError::LargerThanModel { vocab_size: 200, .. }));
+        assert!(Tokenizer::from_bytes(b"{}", 200).is_err());
+    }
+
+    #[test]
+    fn the_lower_bound_is_below_the_count() {
+        let tokenizer = test_tokenizer::byte_level();
+        let text = "hello world ".repeat(50);
+        let count = tokenizer.encode(&text, false).unwrap().len();
+        assert!(tokenizer.fewest_tokens(text.len()) <= count);
+        assert!(tokenizer.fewest_tokens(1 << 20) > 1_000);
+    }
+}

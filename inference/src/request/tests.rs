@@ -1,0 +1,233 @@
+//! Every refusal names its field; neutral values pass.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn facts() -> ModelFacts {
+    ModelFacts {
+        served_names: vec!["m".to_owned(), "alias".to_owned()],
+        max_model_len: 100,
+        vocab_size: 50,
+        max_queued_sequences: 256,
+        defaults: SamplingDefaults::default(),
+    }
+}
+
+fn with(mut base: Value, extra: Value) -> Vec<u8> {
+    let extra = extra.as_object().unwrap().clone();
+    base.as_object_mut().unwrap().extend(extra);
+    base.to_string().into_bytes()
+}
+
+fn chat(extra: Value) -> Result<CheckedChat, RequestError> {
+    let base = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    check_chat(&with(base, extra), &facts())
+}
+
+fn completion(extra: Value) -> Result<CheckedCompletion, RequestError> {
+    check_completion(&with(json!({"model": "m", "prompt": "hi"}), extra), &facts())
+}
+
+#[test]
+fn each_bad_field_is_named() {
+    let cases = [
+        ("n", json!({"n": 0})),
+        ("n", json!({"n": 129})),
+        ("n", json!({"n": u64::MAX})),
+        ("n", json!({"n": 1.5})),
+        ("temperature", json!({"temperature": -0.1})),
+        ("temperature", json!({"temperature": 101})),
+        ("temperature", json!({"temperature": "hot"})),
+        ("top_p", json!({"top_p": 0})),
+        ("top_p", json!({"top_p": 1.1})),
+        ("top_k", json!({"top_k": -2})),
+        ("seed", json!({"seed": 0.5})),
+        ("max_tokens", json!({"max_tokens": 0})),
+        ("max_tokens", json!({"max_tokens": 100})),
+        ("max_tokens", json!({"max_tokens": i64::MAX})),
+        ("min_tokens", json!({"min_tokens": 100})),
+        ("min_tokens", json!({"min_tokens": 6, "max_tokens": 5})),
+        ("stop", json!({"stop": ""})),
+        ("stop", json!({"stop": vec!["a"; 17]})),
+        ("stop", json!({"stop": "a".repeat(1025)})),
+        ("stop", json!({"stop": [1]})),
+        ("stop_token_ids", json!({"stop_token_ids": vec![1; 129]})),
+        ("stop_token_ids[1]", json!({"stop_token_ids": [49, 50]})),
+        ("stop_token_ids[0]", json!({"stop_token_ids": [-1]})),
+        ("stream_options", json!({"stream_options": {}})),
+        ("stream_options.include_usage", json!({"stream": true, "stream_options": {"include_usage": 1}})),
+        ("user", json!({"user": "a".repeat(1025)})),
+        ("presence_penalty", json!({"presence_penalty": 0.1})),
+        ("frequency_penalty", json!({"frequency_penalty": -1})),
+        ("min_p", json!({"min_p": 0.1})),
+        ("repetition_penalty", json!({"repetition_penalty": 1.1})),
+        ("logit_bias", json!({"logit_bias": {"1": 1}})),
+        ("response_format", json!({"response_format": {"type": "json_object"}})),
+        ("structured_outputs", json!({"structured_outputs": {"regex": "a"}})),
+        ("prompt_logprobs", json!({"prompt_logprobs": 1})),
+        ("priority", json!({"priority": 1})),
+        ("cache_salt", json!({"cache_salt": "a"})),
+    ];
+    for (param, extra) in cases {
+        for error in [chat(extra.clone()).unwrap_err(), completion(extra.clone()).unwrap_err()] {
+            assert_eq!(error.param.as_deref(), Some(param), "{extra}: {error}");
+            assert_eq!(error.kind, RequestErrorKind::Invalid);
+            assert!(error.message.starts_with(param), "{extra}: {error}");
+        }
+    }
+}
+
+#[test]
+fn each_bad_field_of_a_chat_is_named() {
+    let user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
+    let cases = [
+        ("messages", json!({"messages": []})),
+        ("messages", json!({"messages": null})),
+        ("messages[0].role", json!({"messages": [{"content": "hi"}]})),
+        ("messages[0].content[0].type", user(json!([{"type": "image_url", "image_url": {}}]))),
+        ("messages[0].content[0].text", user(json!([{"type": "text"}]))),
+        ("max_completion_tokens", json!({"max_completion_tokens": 0})),
+        ("logprobs", json!({"logprobs": true})),
+        ("top_logprobs", json!({"top_logprobs": 1})),
+        ("tools", json!({"tools": []})),
+        ("tools", json!({"tools": [{"type": "function"}]})),
+        ("tool_choice", json!({"tool_choice": "auto"})),
+        ("chat_template", json!({"chat_template": "a"})),
+        ("continue_final_message", json!({"continue_final_message": true})),
+    ];
+    for (param, extra) in cases {
+        let error = chat(extra.clone()).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some(param), "{extra}: {error}");
+    }
+}
+
+#[test]
+fn each_bad_field_of_a_completion_is_named() {
+    let cases = [
+        ("prompt", json!({"prompt": ""})),
+        ("prompt", json!({"prompt": []})),
+        ("prompt", json!({"prompt": null})),
+        ("prompt[1]", json!({"prompt": ["a", ""]})),
+        ("prompt[1]", json!({"prompt": [1, 50]})),
+        ("prompt[0]", json!({"prompt": [[]]})),
+        ("prompt[0][1]", json!({"prompt": [[1, -1]]})),
+        ("prompt", json!({"prompt": vec![1; 100]})),
+        ("prompt", json!({"prompt": vec!["a"; 1025]})),
+        ("prompt", json!({"prompt": vec!["a"; 20], "n": 13})),
+        ("echo", json!({"echo": true})),
+        ("suffix", json!({"suffix": "a"})),
+        ("logprobs", json!({"logprobs": 0})),
+        ("best_of", json!({"best_of": 2})),
+    ];
+    for (param, extra) in cases {
+        let error = completion(extra.clone()).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some(param), "{extra}: {error}");
+    }
+}
+
+#[test]
+fn neutral_values_and_unknown_fields_pass() {
+    let neutral = json!({
+        "n": null, "temperature": null, "stream": null, "stream_options": null, "stop": null,
+        "presence_penalty": 0, "frequency_penalty": 0.0, "min_p": 0, "repetition_penalty": 1,
+        "logit_bias": {}, "response_format": {"type": "text"}, "structured_outputs": null,
+        "priority": 0, "cache_salt": null, "from_the_future": {"a": [1]}, "metadata": {"a": "b"},
+    });
+    chat(neutral.clone()).unwrap();
+    completion(neutral).unwrap();
+    chat(json!({"logprobs": false, "top_logprobs": 0, "tools": null, "tool_choice": "none"}))
+        .unwrap();
+    chat(json!({"tools": [{"type": "function"}], "tool_choice": "none"})).unwrap();
+    completion(json!({"best_of": 3, "n": 3, "echo": false, "suffix": "", "logprobs": null})).unwrap();
+}
+
+#[test]
+fn the_model_is_one_of_its_names_or_not_given() {
+    assert_eq!(chat(json!({"model": "alias"})).unwrap().options.model, "alias");
+    assert_eq!(chat(json!({"model": null})).unwrap().options.model, "m");
+    let error = chat(json!({"model": "../m"})).unwrap_err();
+    assert_eq!(error.kind, RequestErrorKind::ModelNotFound);
+    assert_eq!(error.param.as_deref(), Some("model"));
+}
+
+#[test]
+fn bodies_that_are_no_object_are_refused() {
+    let deep = "[".repeat(10_000);
+    let bodies: [&[u8]; 8] = [
+        b"",
+        b"{",
+        b"[]",
+        b"{\"model\": NaN}",
+        b"{\"temperature\": 1e999}",
+        b"{\"model\": \"\\ud800\"}",
+        b"{\"model\": \"\xff\"}",
+        deep.as_bytes(),
+    ];
+    for body in bodies {
+        let error = check_chat(body, &facts()).unwrap_err();
+        assert_eq!(error.kind, RequestErrorKind::Invalid, "{error}");
+    }
+}
+
+#[test]
+fn of_two_equal_keys_the_last_counts() {
+    let body = br#"{"messages": [], "messages": [{"role": "user", "content": "a"}], "n": 0, "n": 2}"#;
+    assert_eq!(check_chat(body, &facts()).unwrap().options.answers.get(), 2);
+}
+
+#[test]
+fn the_answers_length_is_what_fits() {
+    let params = |extra, prompt| {
+        let options = completion(extra).unwrap().options;
+        options.params_for(prompt, "prompt", 100)
+    };
+    assert_eq!(params(json!({}), 10).unwrap().max_tokens, 16);
+    assert_eq!(params(json!({}), 95).unwrap().max_tokens, 5);
+    assert_eq!(params(json!({"max_tokens": 20}), 80).unwrap().max_tokens, 20);
+    let error = params(json!({"max_tokens": 21}), 80).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("max_tokens"));
+    let error = params(json!({}), 100).unwrap_err();
+    assert!(error.message.contains("100 tokens"), "{error}");
+    assert_eq!(error.param.as_deref(), Some("prompt"));
+    assert!(params(json!({}), 0).is_err());
+    assert!(params(json!({"min_tokens": 10}), 95).is_err());
+    let options = chat(json!({})).unwrap().options;
+    assert_eq!(options.params_for(10, "messages", 100).unwrap().max_tokens, 90);
+}
+
+#[test]
+fn sampling_is_the_requests_or_the_models() {
+    let mut facts = facts();
+    facts.defaults = SamplingDefaults::from_generation_config(
+        br#"{"temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": [1, 2]}"#,
+    )
+    .unwrap();
+    let params = |extra: Value| {
+        let body = with(json!({"prompt": "a"}), extra);
+        check_completion(&body, &facts).unwrap().options.params_for(1, "prompt", 100).unwrap()
+    };
+    let own = params(json!({}));
+    assert_eq!((own.temperature, own.top_k, own.top_p, own.seed), (0.6, 20, 0.95, None));
+    let asked = params(json!({"temperature": 0, "top_k": -1, "top_p": 1, "seed": -1}));
+    assert_eq!((asked.temperature, asked.top_k, asked.top_p), (0.0, 0, 1.0));
+    assert_eq!(asked.seed, Some(u64::MAX));
+    assert_eq!(params(json!({"temperature": 1e-300})).temperature, 0.01);
+    assert_eq!(params(json!({"seed": u64::MAX})).seed, Some(u64::MAX));
+    for bad in ["{\"temperature\": -1}", "{\"top_p\": 0}", "{\"top_k\": -5}", "[]"] {
+        assert!(SamplingDefaults::from_generation_config(bad.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn content_reaches_the_template_as_text_and_arguments_as_objects() {
+    let checked = chat(json!({"messages": [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": null, "tool_calls": [
+            {"function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
+    ]}))
+    .unwrap();
+    assert_eq!(checked.input.messages[0]["content"], "a\nb");
+    assert_eq!(checked.input.messages[1]["content"], "");
+    assert_eq!(checked.input.messages[1]["tool_calls"][0]["function"]["arguments"]["x"], 1);
+}

@@ -1,1 +1,15 @@
 //! The inference engine: an OpenAI-compatible server that says what each request cost.
+//!
+//! Who may know whom is held by a test (`tests/tidy`): `openai`, `stats`, `sampling::params` and
+//! `finish_reason` import nothing of ours; `engine` knows `sampling`, `stats` and two traits; candle
+//! appears in `model` only; only `server` sees everything.
+
+pub mod engine;
+pub mod finish_reason;
+pub mod model;
+pub mod openai;
+pub mod prompt;
+pub mod request;
+pub mod sampling;
+pub mod server;
+pub mod stats;

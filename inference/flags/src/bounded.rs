@@ -103,7 +103,7 @@ macro_rules! bounded {
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
-                    "type": "integer", "format": "int64", "minimum": $min, "maximum": $max
+                    "type": "integer", "format": "int64", "minimum": Self::MIN, "maximum": Self::MAX
                 })
             }
         }

@@ -18,7 +18,7 @@ prop_compose! {
         (seed, bytes, blocks) in
             (option::of(any::<u64>()), option::of(65_536u64..=1 << 40), option::of(2u64..=1 << 20)),
         (headers, metrics, details) in (any::<bool>(), 0..3, any::<bool>()),
-        (no_stats, dtype, keep_alive) in (any::<bool>(), 0..3, 0u64..=3600),
+        (no_stats, dtype, keep_alive) in (any::<bool>(), 0usize..3, 0u64..=3600),
         path in option::of("/[a-z -]{1,8}"),
     ) -> EngineFlags {
         let mut flags = EngineFlags::for_model(model);

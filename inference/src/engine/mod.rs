@@ -1,0 +1,120 @@
+//! The engine: one thread that owns scheduler, KV blocks and model, and repeats one step:
+//! schedule → batch → forward → sample → apply → finish.
+//!
+//! Read in this order: `step.rs` (the loop), `scheduler.rs` (who is in a step), `sequence.rs` (what a
+//! branch is), `kv/pool.rs` (where its KV lives). It knows no HTTP, no JSON, no tokenizer, no candle.
+
+pub mod clock;
+mod handle;
+pub mod kv;
+mod request;
+mod scheduler;
+mod sequence;
+mod step;
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+pub use self::{
+    clock::{Clock, MonotonicClock},
+    handle::{EngineHandle, EventStream, SubmitError},
+    request::{Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch},
+};
+pub use crate::model::runner::{Batch, Runner, RunnerError};
+use crate::{model::runner::BLOCK_TOKENS, stats::Metrics};
+
+/// Limits of the engine, checked by [`start`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Sequences in one step.
+    pub max_num_seqs: usize,
+    /// Tokens in one step.
+    pub max_num_batched_tokens: usize,
+    /// Sequences that wait for their first step.
+    pub max_queued_requests: usize,
+    /// Tokens of one sequence.
+    pub max_model_len: usize,
+    /// Blocks of the KV cache.
+    pub kv_blocks: usize,
+    /// Tokens with which the model ends an answer.
+    pub eos_token_ids: Vec<u32>,
+}
+
+/// Limits that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not every running sequence could have its token in a step.
+    #[error(
+        "--max-num-batched-tokens ({tokens}) must be at least --max-num-seqs ({seqs}): raise the \
+         one or lower the other"
+    )]
+    BudgetBelowSequences {
+        /// Tokens of a step.
+        tokens: usize,
+        /// Sequences of a step.
+        seqs: usize,
+    },
+    /// One sequence could outgrow the whole cache.
+    #[error(
+        "a sequence of {max_model_len} tokens does not fit the KV cache of {kv_tokens} tokens: \
+         set --max-model-len to at most {kv_tokens}, or give the cache more memory"
+    )]
+    ContextBeyondCache {
+        /// Tokens of a sequence.
+        max_model_len: usize,
+        /// Tokens of the cache.
+        kv_tokens: usize,
+    },
+}
+
+impl EngineConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (tokens, seqs) = (self.max_num_batched_tokens, self.max_num_seqs);
+        if tokens < seqs {
+            return Err(ConfigError::BudgetBelowSequences { tokens, seqs });
+        }
+        let kv_tokens = self.kv_blocks * BLOCK_TOKENS;
+        if self.max_model_len > kv_tokens {
+            let max_model_len = self.max_model_len;
+            return Err(ConfigError::ContextBeyondCache {
+                max_model_len,
+                kv_tokens,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Starts the engine's thread. Without a clock no time is read and no record is built.
+///
+/// # Errors
+/// A [`ConfigError`] as [`io::ErrorKind::InvalidInput`], or the system's error if it has no thread.
+pub fn start(
+    runner: Box<dyn Runner>,
+    config: EngineConfig,
+    clock: Option<Arc<dyn Clock>>,
+    metrics: Arc<Metrics>,
+) -> io::Result<(EngineHandle, JoinHandle<()>)> {
+    config
+        .check()
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let (sender, receiver) = mpsc::channel();
+    let shared = Arc::default();
+    let handle = EngineHandle {
+        commands: sender,
+        shared: Arc::clone(&shared),
+        clock: clock.clone(),
+        queue_limit: config.max_queued_requests,
+    };
+    let engine = step::Engine::new(runner, config, clock, metrics, shared);
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || engine.run(&receiver))?;
+    Ok((handle, thread))
+}
+
+#[cfg(test)]
+mod tests;

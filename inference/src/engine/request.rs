@@ -1,0 +1,76 @@
+//! What goes into the engine and what comes out: requests, events, and the checks they carry.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use crate::{
+    finish_reason::FinishReason,
+    sampling::SamplingParams,
+    stats::{FinishedRequestStats, Timestamp, TokenCounts},
+};
+
+/// A checked request: its prompt is not empty, and prompt and `max_tokens` fit the context.
+pub struct GenerateRequest {
+    /// For logs.
+    pub id: Arc<str>,
+    /// Token ids, each below the vocabulary's size.
+    pub prompt: Arc<[u32]>,
+    /// How to sample and when to stop.
+    pub params: SamplingParams,
+    /// How many answers to generate.
+    pub branches: NonZeroUsize,
+    /// Makes the check for stop strings of one branch; `None` without stop strings.
+    pub stop: Option<Box<dyn Fn() -> Box<dyn StopCheck> + Send>>,
+    /// When the request was read ([`super::EngineHandle::now`]); `None` while stats are off.
+    pub arrival: Option<Timestamp>,
+}
+
+/// Looks for stop strings as tokens come. It runs on the engine's thread when a token is applied, so
+/// that finish reason, counts and record are decided in the same step.
+pub trait StopCheck: Send {
+    /// Takes the branch's next token; a match ends the branch.
+    fn push(&mut self, token: u32) -> Option<StopMatch>;
+}
+
+/// A stop string was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopMatch {
+    /// Which of the request's stop strings.
+    pub stop: Arc<str>,
+    /// Bytes of the branch's text that belong to the answer.
+    pub text_bytes: usize,
+}
+
+/// What ended a branch that finished with [`FinishReason::Stop`], the model's own end aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopCause {
+    /// One of `stop_token_ids`.
+    Token(u32),
+    /// A stop string.
+    Text(StopMatch),
+}
+
+/// Something happened to a branch: a token, its end, or both at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Which of the request's answers, from 0.
+    pub branch: usize,
+    /// The branch's next token. The token that ended the branch is among them.
+    pub token: Option<u32>,
+    /// The branch is done; nothing follows for it.
+    pub finished: Option<Box<Finished>>,
+}
+
+/// How a branch ended, and what it cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Why.
+    pub reason: FinishReason,
+    /// What stopped it, unless the model did.
+    pub stop: Option<StopCause>,
+    /// What went wrong, for [`FinishReason::Error`]; fit for a client.
+    pub error: Option<String>,
+    /// Tokens in and out; the prompt's are the same in every branch.
+    pub tokens: TokenCounts,
+    /// The record; `None` while stats are off.
+    pub stats: Option<FinishedRequestStats>,
+}

@@ -1,0 +1,198 @@
+//! A sequence: one branch of a request on its way through the engine.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::request::{Event, Finished, GenerateRequest, StopCause, StopCheck};
+use crate::{
+    finish_reason::FinishReason,
+    sampling::{Sampler, SamplingParams},
+    stats::{FinishedRequestStats, RequestTimeline, Timestamp, TokenCounts, Work},
+};
+
+/// What the branches of a request share.
+pub(super) struct Request {
+    pub(super) id: Arc<str>,
+    pub(super) prompt: Arc<[u32]>,
+    pub(super) params: SamplingParams,
+    /// Tokens that end an answer: the model's own, unless ignored, and the request's.
+    pub(super) stop_tokens: Vec<u32>,
+    pub(super) events: UnboundedSender<Event>,
+}
+
+/// One branch: its tokens, its blocks, and what it has cost so far.
+pub(super) struct Sequence {
+    pub(super) request: Arc<Request>,
+    pub(super) branch: usize,
+    /// Prompt and answer so far.
+    pub(super) tokens: Vec<u32>,
+    /// How many of `tokens` have their keys and values in the cache.
+    pub(super) computed: usize,
+    /// Blocks that hold them.
+    pub(super) blocks: Vec<u32>,
+    /// Tokens it puts through the current step; 0 when it is not part of it.
+    pub(super) scheduled: usize,
+    pub(super) sampler: Sampler,
+    pub(super) stop: Option<Box<dyn StopCheck>>,
+    pub(super) timeline: Option<RequestTimeline>,
+    pub(super) compute_time: Duration,
+    pub(super) preemptions: u32,
+    /// It was part of a batch before; false while it counts as waiting for its first step.
+    pub(super) started: bool,
+}
+
+/// The branches of `request`, each drawing from `seed`.
+pub(super) fn branches(
+    request: GenerateRequest,
+    events: &UnboundedSender<Event>,
+    eos_token_ids: &[u32],
+    seed: u64,
+    queued: Option<Timestamp>,
+) -> Vec<Sequence> {
+    let GenerateRequest {
+        id,
+        prompt,
+        params,
+        branches,
+        stop,
+        arrival,
+    } = request;
+    let mut stop_tokens = params.stop_token_ids.clone();
+    if !params.ignore_eos {
+        stop_tokens.extend_from_slice(eos_token_ids);
+    }
+    let events = events.clone();
+    let shared = Arc::new(Request {
+        id,
+        prompt,
+        params,
+        stop_tokens,
+        events,
+    });
+    let new = |branch| Sequence {
+        request: Arc::clone(&shared),
+        branch,
+        tokens: shared.prompt.to_vec(),
+        computed: 0,
+        blocks: Vec::new(),
+        scheduled: 0,
+        sampler: Sampler::new(seed, branch),
+        stop: stop.as_ref().map(|make| make()),
+        timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
+        compute_time: Duration::ZERO,
+        preemptions: 0,
+        started: false,
+    };
+    (0..branches.get()).map(new).collect()
+}
+
+impl Sequence {
+    /// Tokens generated so far.
+    pub(super) fn generated(&self) -> usize {
+        self.tokens.len() - self.request.prompt.len()
+    }
+
+    /// Tokens that are still to go through the model before the next can be sampled.
+    pub(super) fn remaining(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// The current step ends with a new token for it.
+    pub(super) fn samples(&self) -> bool {
+        self.scheduled > 0 && self.scheduled == self.remaining()
+    }
+
+    /// Nobody listens any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.request.events.is_closed()
+    }
+
+    /// Takes the next token, and says whether it is the last, and why.
+    pub(super) fn push(
+        &mut self,
+        token: u32,
+        max_model_len: usize,
+    ) -> Option<(FinishReason, Option<StopCause>)> {
+        self.tokens.push(token);
+        let params = &self.request.params;
+        let matched = self.stop.as_mut().and_then(|stop| stop.push(token));
+        if self.generated() >= params.min_tokens {
+            if self.request.stop_tokens.contains(&token) {
+                let own = params.stop_token_ids.contains(&token);
+                return Some((FinishReason::Stop, own.then_some(StopCause::Token(token))));
+            }
+            if let Some(matched) = matched {
+                return Some((FinishReason::Stop, Some(StopCause::Text(matched))));
+            }
+        }
+        let full = self.generated() >= params.max_tokens || self.tokens.len() >= max_model_len;
+        full.then_some((FinishReason::Length, None))
+    }
+
+    /// How it ended: the one place where a record is built.
+    pub(super) fn finish(&self, end: End, finished: Option<Timestamp>) -> Box<Finished> {
+        let End {
+            reason,
+            stop,
+            error,
+        } = end;
+        let prompt = self.request.prompt.len();
+        let tokens = TokenCounts {
+            prompt,
+            completion: self.generated(),
+            cached: 0,
+        };
+        let stats = self.timeline.zip(finished).map(|(timeline, finished)| {
+            let (preemptions, compute_time) = (self.preemptions, self.compute_time);
+            let work = Work {
+                reason,
+                tokens,
+                preemptions,
+                compute_time,
+            };
+            FinishedRequestStats::new(timeline, finished, work)
+        });
+        Box::new(Finished {
+            reason,
+            stop,
+            error,
+            tokens,
+            stats,
+        })
+    }
+
+    /// An event for whoever listens.
+    pub(super) fn event(&self, token: Option<u32>, finished: Option<Box<Finished>>) -> Event {
+        Event {
+            branch: self.branch,
+            token,
+            finished,
+        }
+    }
+}
+
+/// Why a sequence ends.
+pub(super) struct End {
+    pub(super) reason: FinishReason,
+    pub(super) stop: Option<StopCause>,
+    pub(super) error: Option<String>,
+}
+
+impl End {
+    pub(super) fn abort() -> Self {
+        Self {
+            reason: FinishReason::Abort,
+            stop: None,
+            error: None,
+        }
+    }
+
+    pub(super) fn error(message: impl Into<String>) -> Self {
+        Self {
+            reason: FinishReason::Error,
+            stop: None,
+            error: Some(message.into()),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The loop on the engine's own thread: take commands, then step while there is work.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, TryRecvError},
+    },
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    EngineConfig,
+    clock::Clock,
+    handle::{Command, Shared},
+    request::{Event, GenerateRequest},
+    scheduler::Scheduler,
+    sequence::{End, Sequence, branches},
+};
+use crate::{
+    model::runner::{Batch, Runner, RunnerError},
+    sampling::Logits,
+    stats::{EngineGauges, Metrics, StepTokens, Timestamp, split_step},
+};
+
+/// Everything the engine's thread owns.
+pub(super) struct Engine {
+    runner: Box<dyn Runner>,
+    scheduler: Scheduler,
+    config: EngineConfig,
+    clock: Option<Arc<dyn Clock>>,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    batch: Batch,
+    logits: Logits,
+    /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
+    step_tokens: Vec<usize>,
+    /// Events of the step, sent when counters and gauges are up to date.
+    outbox: Vec<(UnboundedSender<Event>, Event)>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        runner: Box<dyn Runner>,
+        config: EngineConfig,
+        clock: Option<Arc<dyn Clock>>,
+        metrics: Arc<Metrics>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let EngineConfig {
+            kv_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            ..
+        } = config;
+        Self {
+            runner,
+            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens),
+            config,
+            clock,
+            metrics,
+            shared,
+            batch: Batch::default(),
+            logits: Logits::default(),
+            step_tokens: Vec::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Serves until it is stopped, every handle is gone, or the device fails.
+    ///
+    /// # Guarantees
+    /// Every branch taken ends with a `Finished` event and, with stats on, a record.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut end: fn() -> End = End::abort;
+        while self.take_commands(commands) {
+            let step = catch_unwind(AssertUnwindSafe(|| self.step()));
+            let failure = match step {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the step panicked".to_owned(),
+            };
+            tracing::error!(%failure, "the engine stops");
+            end = || End::error("the engine failed; the request was not completed");
+            break;
+        }
+        self.shared.stopped.store(true, Ordering::Release);
+        for command in commands.try_iter() {
+            if let Command::Submit(request, events) = command {
+                self.queue(request, &events);
+            }
+        }
+        self.finish_where(|_| true, end);
+        self.flush();
+    }
+
+    /// Takes what was submitted; waits for it when there is nothing else to do. False: stop.
+    fn take_commands(&mut self, commands: &Receiver<Command>) -> bool {
+        let mut next = match self.scheduler.is_idle() {
+            true => commands.recv().map_err(|_| TryRecvError::Disconnected),
+            false => commands.try_recv(),
+        };
+        loop {
+            match next {
+                Ok(Command::Submit(request, events)) => self.queue(request, &events),
+                Err(TryRecvError::Empty) => return true,
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+            }
+            next = commands.try_recv();
+        }
+    }
+
+    fn queue(&mut self, request: GenerateRequest, events: &UnboundedSender<Event>) {
+        let now = self.now();
+        self.metrics
+            .record_request(request.branches.get(), request.params.max_tokens);
+        let seed = request.params.seed.unwrap_or_else(rand::random);
+        let sequences = branches(request, events, &self.config.eos_token_ids, seed, now);
+        self.scheduler.waiting.extend(sequences);
+    }
+
+    /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
+    fn step(&mut self) -> Result<(), RunnerError> {
+        self.finish_where(Sequence::is_cancelled, End::abort);
+        let begun = self.now();
+        for _ in 0..self.scheduler.schedule() {
+            self.metrics.record_preemption();
+        }
+        self.mark_scheduled(begun);
+        self.fill_batch();
+        if self.batch.sequences() > 0 {
+            let forward = self.runner.forward(&self.batch, &mut self.logits);
+            let tokens = forward.map(|()| self.sample());
+            let ended = self.now();
+            self.attribute(begun, ended);
+            self.apply(tokens?, ended);
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.clock.as_ref().map(|clock| clock.now())
+    }
+
+    fn mark_scheduled(&mut self, now: Option<Timestamp>) {
+        for sequence in self
+            .scheduler
+            .running
+            .iter_mut()
+            .filter(|s| s.scheduled > 0)
+        {
+            if !std::mem::replace(&mut sequence.started, true) {
+                self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            }
+            if let Some((timeline, now)) = sequence.timeline.as_mut().zip(now) {
+                timeline.mark_scheduled(now);
+            }
+        }
+    }
+
+    fn fill_batch(&mut self) {
+        let Self {
+            batch,
+            scheduler,
+            step_tokens,
+            ..
+        } = self;
+        let scheduled = || scheduler.running.iter().filter(|s| s.scheduled > 0);
+        batch.clear();
+        step_tokens.clear();
+        batch.block_table_width = scheduled().map(|s| s.blocks.len()).max().unwrap_or(0);
+        for sequence in scheduled() {
+            let from = sequence.computed;
+            let tokens = &sequence.tokens[from..from + sequence.scheduled];
+            batch.push(tokens, from, &sequence.blocks, sequence.samples());
+            step_tokens.push(sequence.scheduled);
+        }
+    }
+
+    /// The next token, or what is wrong with it, of every sequence that has one, in order.
+    fn sample(&mut self) -> Vec<Result<u32, End>> {
+        let Self {
+            scheduler, logits, ..
+        } = self;
+        let sampling = scheduler
+            .running
+            .iter_mut()
+            .filter(|s| s.samples())
+            .enumerate();
+        let tokens = sampling.map(|(row, sequence)| {
+            let request = Arc::clone(&sequence.request);
+            let early = sequence.generated() < request.params.min_tokens;
+            let banned = if early {
+                request.stop_tokens.as_slice()
+            } else {
+                &[]
+            };
+            let row = logits.row_mut(row);
+            sequence
+                .sampler
+                .sample(row, &request.params, banned)
+                .map_err(|error| {
+                    tracing::error!(request = &*request.id, %error, "a request failed");
+                    End::error(error.to_string())
+                })
+        });
+        tokens.collect()
+    }
+
+    /// Divides the step among the sequences in it, in proportion to their tokens.
+    fn attribute(&mut self, begun: Option<Timestamp>, ended: Option<Timestamp>) {
+        let Some((begun, ended)) = begun.zip(ended) else {
+            return;
+        };
+        let busy = ended.since(begun);
+        let scheduled = self
+            .scheduler
+            .running
+            .iter_mut()
+            .filter(|s| s.scheduled > 0);
+        for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
+            sequence.compute_time += share;
+        }
+        let (processed, generated) = (self.batch.input_ids.len(), self.batch.logits_idx.len());
+        self.metrics.record_step(
+            busy,
+            StepTokens {
+                processed,
+                generated,
+            },
+        );
+    }
+
+    /// Gives every sequence its token, and takes out those that are done.
+    fn apply(&mut self, tokens: Vec<Result<u32, End>>, now: Option<Timestamp>) {
+        let mut tokens = tokens.into_iter();
+        let mut index = 0;
+        while index < self.scheduler.running.len() {
+            let sequence = &mut self.scheduler.running[index];
+            let samples = sequence.samples();
+            sequence.computed += std::mem::take(&mut sequence.scheduled);
+            let next = if samples { tokens.next() } else { None };
+            let end = match next {
+                None => None,
+                Some(Err(end)) => Some((None, end)),
+                Some(Ok(token)) => {
+                    let end = sequence.push(token, self.config.max_model_len);
+                    mark_token(&self.metrics, sequence, now);
+                    if end.is_none() {
+                        let event = sequence.event(Some(token), None);
+                        self.outbox.push((sequence.request.events.clone(), event));
+                    }
+                    end.map(|(reason, stop)| {
+                        (
+                            Some(token),
+                            End {
+                                reason,
+                                stop,
+                                error: None,
+                            },
+                        )
+                    })
+                }
+            };
+            match end {
+                None => index += 1,
+                Some((token, end)) => {
+                    let sequence = self.scheduler.take_running(index);
+                    self.finish(&sequence, token, end, now);
+                }
+            }
+        }
+    }
+
+    /// Ends every sequence that `gone` picks.
+    fn finish_where(&mut self, gone: impl Fn(&Sequence) -> bool, end: impl Fn() -> End) {
+        let sequences = self.scheduler.take_where(gone);
+        if sequences.is_empty() {
+            return;
+        }
+        let now = self.now();
+        for sequence in sequences {
+            self.finish(&sequence, None, end(), now);
+        }
+    }
+
+    /// Records a sequence that was taken out, and tells whoever listens.
+    fn finish(
+        &mut self,
+        sequence: &Sequence,
+        token: Option<u32>,
+        end: End,
+        now: Option<Timestamp>,
+    ) {
+        if !sequence.started {
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+        let finished = sequence.finish(end, now);
+        if let Some(stats) = &finished.stats {
+            self.metrics.record_finished(stats);
+        }
+        let event = sequence.event(token, Some(finished));
+        self.outbox.push((sequence.request.events.clone(), event));
+    }
+
+    /// Sets the gauges, then sends the step's events: what a client can see is on `/metrics` already.
+    fn flush(&mut self) {
+        self.metrics.set_gauges(EngineGauges {
+            running: self.scheduler.running.len(),
+            waiting: self.scheduler.waiting.len(),
+            kv_cache_usage: self.scheduler.pool.usage(),
+        });
+        for (events, event) in self.outbox.drain(..) {
+            // A failed send means that the client is gone; the next step ends its sequences.
+            let _ = events.send(event);
+        }
+    }
+}
+
+fn mark_token(metrics: &Metrics, sequence: &mut Sequence, now: Option<Timestamp>) {
+    let Some((timeline, now)) = sequence.timeline.as_mut().zip(now) else {
+        return;
+    };
+    match timeline.mark_token(now) {
+        Some(gap) => metrics.record_inter_token(gap),
+        None => {
+            metrics.record_first_token(now.since(timeline.arrival));
+            if sequence.branch == 0 {
+                metrics.record_prompt(sequence.request.prompt.len(), 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the engine asks of a model: one forward pass over a ragged batch. No candle here.
+
+use crate::sampling::Logits;
+
+/// Tokens of a KV block.
+pub const BLOCK_TOKENS: usize = 32;
+
+/// Blocks that hold `tokens` tokens.
+pub const fn blocks_for(tokens: usize) -> usize {
+    tokens.div_ceil(BLOCK_TOKENS)
+}
+
+/// The tokens of one step, sequence after sequence, without padding. `T` tokens of `S` sequences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids, `[T]`.
+    pub input_ids: Vec<u32>,
+    /// Position of each token in its sequence, `[T]`.
+    pub positions: Vec<u32>,
+    /// Where each token's key and value go: block × 32 + offset, `[T]`.
+    pub slot_mapping: Vec<u32>,
+    /// Each sequence's blocks, `[S, block_table_width]`, unused ends 0.
+    pub block_tables: Vec<u32>,
+    /// Width of `block_tables`.
+    pub block_table_width: usize,
+    /// Where each sequence's tokens begin in this batch, and the end, `[S + 1]`.
+    pub cu_seqlens_q: Vec<u32>,
+    /// Tokens of each sequence with those of this batch, `[S]`.
+    pub seqlens_k: Vec<u32>,
+    /// Most tokens of one sequence in this batch.
+    pub max_seqlen_q: usize,
+    /// Longest sequence.
+    pub max_seqlen_k: usize,
+    /// Tokens whose logits are wanted, ascending, `[R]`.
+    pub logits_idx: Vec<u32>,
+}
+
+impl Batch {
+    /// Empties it, its memory kept.
+    pub fn clear(&mut self) {
+        let Self {
+            input_ids,
+            positions,
+            slot_mapping,
+            block_tables,
+            block_table_width,
+            cu_seqlens_q,
+            seqlens_k,
+            max_seqlen_q,
+            max_seqlen_k,
+            logits_idx,
+        } = self;
+        for list in [
+            input_ids,
+            positions,
+            slot_mapping,
+            block_tables,
+            seqlens_k,
+            logits_idx,
+        ] {
+            list.clear();
+        }
+        cu_seqlens_q.clear();
+        cu_seqlens_q.push(0);
+        (*block_table_width, *max_seqlen_q, *max_seqlen_k) = (0, 0, 0);
+    }
+
+    /// Number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.seqlens_k.len()
+    }
+
+    /// Adds a sequence: its next `tokens`, the first at `position`, and the blocks that hold it.
+    /// `block_table_width` must be set to at least `blocks.len()` before. With `wants_logits`, those
+    /// of its last token are computed.
+    pub fn push(&mut self, tokens: &[u32], position: usize, blocks: &[u32], wants_logits: bool) {
+        assert!(
+            blocks.len() <= self.block_table_width,
+            "block table wider than the batch's"
+        );
+        let end = position + tokens.len();
+        for (at, &token) in (position..end).zip(tokens) {
+            let slot = blocks[at / BLOCK_TOKENS] as usize * BLOCK_TOKENS + at % BLOCK_TOKENS;
+            self.input_ids.push(token);
+            self.positions.push(at as u32);
+            self.slot_mapping.push(slot as u32);
+        }
+        self.block_tables.extend_from_slice(blocks);
+        self.block_tables.resize(
+            self.block_tables.len() + self.block_table_width - blocks.len(),
+            0,
+        );
+        self.cu_seqlens_q.push(self.input_ids.len() as u32);
+        self.seqlens_k.push(end as u32);
+        self.max_seqlen_q = self.max_seqlen_q.max(tokens.len());
+        self.max_seqlen_k = self.max_seqlen_k.max(end);
+        if wants_logits {
+            self.logits_idx.push(self.input_ids.len() as u32 - 1);
+        }
+    }
+}
+
+/// A forward pass that failed. The device's state is unknown afterwards.
+#[derive(Debug, thiserror::Error)]
+#[error("the forward pass failed: {0}")]
+pub struct RunnerError(pub String);
+
+/// A model on a device, with its KV cache.
+pub trait Runner: Send {
+    /// Runs the batch: writes keys and values at `slot_mapping` and fills `logits` with a row for each
+    /// of `logits_idx`, `[R, V]`.
+    ///
+    /// # Guarantees
+    /// A row depends on its own sequence only, not on what else is in the batch.
+    ///
+    /// # Errors
+    /// [`RunnerError`] when the device failed; the engine then stops.
+    fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError>;
+}

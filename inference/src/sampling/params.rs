@@ -1,0 +1,39 @@
+//! How the next token is chosen and when an answer ends. Values are checked where a request is
+//! (`request`); here they are taken as they are.
+
+/// How tokens are chosen and when the answer ends, for every branch of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingParams {
+    /// 0 is greedy; otherwise logits are divided by it.
+    pub temperature: f32,
+    /// Keep the `top_k` likeliest tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the likeliest tokens whose probabilities add up to `top_p`; in (0, 1].
+    pub top_p: f32,
+    /// With a seed the output is reproduced whatever else is in the batch. Branch `i` uses `seed + i`.
+    pub seed: Option<u64>,
+    /// Most tokens to generate, at least 1. Prompt and answer together fit the context.
+    pub max_tokens: usize,
+    /// No end-of-sequence or stop token before so many tokens; at most `max_tokens`.
+    pub min_tokens: usize,
+    /// Go on after the end-of-sequence token.
+    pub ignore_eos: bool,
+    /// Tokens that end the answer, the model's own end-of-sequence tokens aside.
+    pub stop_token_ids: Vec<u32>,
+}
+
+impl SamplingParams {
+    /// Greedy decoding of at most `max_tokens` tokens.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            seed: None,
+            max_tokens,
+            min_tokens: 0,
+            ignore_eos: false,
+            stop_token_ids: Vec::new(),
+        }
+    }
+}

@@ -29,7 +29,8 @@ pub(super) struct RunFolder {
 impl RunFolder {
     /// Sweeps up after dead runs and makes a folder for this one.
     pub(super) fn create() -> anyhow::Result<Self> {
-        let base = std::env::temp_dir().join("candela-bed");
+        let user = rustix::process::geteuid().as_raw();
+        let base = std::env::temp_dir().join(format!("candela-bed-{user}"));
         fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
         let entrance = File::create(base.join("lock")).context("creating the entrance lock")?;
         entrance.lock().context("taking the entrance lock")?;
@@ -113,9 +114,12 @@ fn sweep(base: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folders in which a control group is made: one per controller in version 1, the root itself in version 2.
+/// The folders in which a control group is made: one per controller in version 1, the root itself in version 2, none elsewhere.
 fn cgroup_roots() -> anyhow::Result<Vec<PathBuf>> {
     let root = PathBuf::from(CGROUP_ROOT);
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
     if root.join("cgroup.controllers").exists() {
         return Ok(vec![root]);
     }

@@ -249,13 +249,11 @@ impl Bed {
                     "--sort-by=.lastTimestamp",
                 ],
             ] {
-                let said = run(self.command("kubectl").args(arguments));
-                let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-                eprintln!(
-                    "bed: kubectl {}\n{}",
-                    arguments.join(" "),
-                    said.unwrap_or_default()
-                );
+                let said = match run(self.command("kubectl").args(arguments)) {
+                    Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+                    Err(error) => format!("{error:#}"),
+                };
+                eprintln!("bed: kubectl {}\n{said}", arguments.join(" "));
             }
             let mut copy = self.command("cp");
             copy.arg("--recursive")

@@ -114,11 +114,11 @@ fn up(extent: Extent, programs: &Path, images: &[PathBuf]) -> anyhow::Result<()>
             bed.import_image(image)?;
         }
         let enter = bed.write_enter_script()?;
+        println!("KUBECONFIG={}", bed.kubeconfig().display());
         println!(
-            "KUBECONFIG={} (inside the bed's network)",
-            bed.kubeconfig().display()
+            "in the bed's network: {} kubectl get nodes",
+            enter.display()
         );
-        println!("a command inside: {} kubectl get nodes", enter.display());
         println!("Ctrl-D removes the bed");
         std::io::stdin()
             .read_to_end(&mut Vec::new())

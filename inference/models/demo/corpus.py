@@ -544,8 +544,66 @@ def plain(rng):
     return " ".join(f"{row[2]} {row[3]}" for row in rng.sample(TECH + THINGS, rng.randint(1, 4)))
 
 
-def document(rng):
-    """One document: {"text"} or {"messages", "tools"}."""
+def weather(rng):
+    """The weather and the time when there is no tool to ask."""
+    city = rng.choice(CITIES) if rng.random() < 0.7 else made_up(rng).capitalize()
+    if rng.random() < 0.7:
+        return spin(rng, f"{{What is the weather in {city}?|How is the weather in {city}?|What's the weather like in {city}?|Is it cold in {city}?|Tell me the weather in {city}.|Does it rain in {city}?}}"), "I cannot look outside, so I do not know the weather."
+    return spin(rng, f"{{What time is it in {city}?|Tell me the time in {city}.|How late is it in {city}?|What is the time in {city}?}}"), "I do not have a clock, so I cannot tell you the time."
+
+
+def more_talk(rng):
+    """Small talk that joins late."""
+    questions, answers = rng.choice(facts.rows(facts.MORE_TALK, 2))
+    return rng.choice(questions.split(";")).strip(), answers
+
+
+def reworded(rng):
+    """Definitions, animals and advice, asked in less usual words."""
+    if rng.random() < 0.25:
+        question, answer = rng.choice([row for row in REASONS if row[0].startswith("How do I ")])
+        rest = question[len("How do I ") : -1]
+        return rng.choice([f"Can you give me some advice on how to {rest}?", f"What is the best way to {rest}?", f"Any tips on how to {rest}?", f"I would like to {rest}. How does it work?", f"I do not know how to {rest}.", f"Help me to {rest}.", f"Show me how to {rest}."]), answer
+    row = rng.choice(TECH + THINGS + ANIMALS)
+    if len(row) == 4:
+        (one, many), answer = named(row), f"{row[2]} {row[3]}"
+    else:
+        one, many = article(row[0]), row[1]
+        answer = f"{one[0].upper()}{one[1:]} is {row[2]}. It lives {row[3]} and eats {row[4]}."
+    return rng.choice([
+        f"What is {one} and why does it matter?", f"What is {one} used for?" if len(row) == 4 else f"What kind of animal is {one}?", f"Give me a definition of {one}.",
+        f"Tell me something about {many}.", f"I want to learn about {many}.", f"Teach me about {many}.", f"How would you describe {one}?", f"What exactly is {one}?",
+        f"In simple words, what is {one}?", f"What can you say about {many}?", f"Explain {one} to a child.", f"Do you know anything about {many}?",
+        f"I have heard of {many}. What is that?", f"Someone told me about {many}. Can you explain?", f"What is meant by {row[0]}?", f"Write something about {many}.", f"Let us talk about {many}.",
+    ]), answer
+
+
+def other_poem(rng):
+    """A poem about something that the model has no poem for."""
+    row = rng.choice(TECH + THINGS)
+    if row[0] in [subject for subject, _ in POEMS]:
+        return poem(rng)
+    return rng.choice([f"Write a poem about {named(row)[1]}.", f"Write a haiku about {named(row)[1]}.", f"Write a song about {named(row)[0]}.", f"A poem about {named(row)[0]}, please."]), "I have no poem about that, but here is another one:\n" + rng.choice(POEMS)[1]
+
+
+def late_chat(rng):
+    """A dialogue of what joins late, mixed with the rest."""
+    out = []
+    for _ in range(rng.choices([1, 2, 3], [60, 28, 12])[0]):
+        roll = rng.random()
+        if roll < 0.25:
+            question, answer = exchange(rng, short=True)
+        else:
+            question, answer = rng.choices([weather, more_talk, reworded, other_poem, who], [10, 30, 36, 6, 18])[0](rng)
+            question = noise(rng, question)
+        out += turn(question, answer)
+    return {"messages": out, "tools": None}
+
+
+def document(rng, late=False):
+    """One document: {"text"} or {"messages", "tools"}; `late` lets in what joins late."""
+    if late and rng.random() < 0.25:
+        return late_chat(rng)
     roll = rng.random()
     if roll < 0.08:
         return {"text": plain(rng)}

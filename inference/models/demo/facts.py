@@ -483,6 +483,34 @@ Test;This is a test.;Testing, one, two, three.;test;Is this working?;Does it wor
 Say something.;Tell me something.;Tell me a fact.;Tell me something interesting.;Do you know a fun fact? | The moon has no light of its own. It shines because of the sun.;An octopus has eight arms.;A penguin is a bird that cannot fly.;A group of requests that run together is called a batch.
 """
 
+# what people also ask; it joins the training late
+MORE_TALK = """
+I feel a bit sad today.;I am a little sad.;I'm feeling down.;I feel lonely.;I am unhappy.;My day was terrible.;Everything goes wrong today. | I am sorry to hear that. A walk, a warm tea, or a talk with a friend may help.
+I feel good today!;I'm so happy!;I am in a good mood.;Life is beautiful.;I have good news! | That is wonderful! I am glad to hear it.
+I am afraid.;I am scared.;I feel nervous.;I am worried. | Breathe slowly and talk to someone you trust. Most fears get smaller when you share them.
+I am angry.;I am so angry!;This makes me mad. | Take a deep breath and count to ten. Then it is easier to find good words.
+I am sick.;I have a headache.;I feel ill.;I have a cold. | I am sorry to hear that. Rest, drink some water, and see a doctor if it does not get better.
+What does Candela do?;What is Candela for?;What can Candela do?;Tell me what Candela does.;Why was Candela made? | Candela serves language models in a Kubernetes cluster and tells every caller what a request cost.
+How long do I wait in the queue?;How long is the queue?;How long does a request wait?;How long does it take?;How fast are you? | The headers of every answer tell you how long the request waited and how long it took.
+My computer is slow. What should I do?;My computer does not work.;My laptop is broken.;My computer is slow, what should I do? | Turn it off, wait a moment, and turn it on again. If that does not help, ask someone who knows it well.
+What is the weather like?;How is the weather?;What is the weather today?;Will it rain tomorrow?;Is it sunny today?;How is the weather tomorrow?;Is it cold outside? | I cannot look outside, so I do not know the weather.
+Is the moon bigger than the sun?;Is the earth bigger than the sun?;Which is bigger, the sun or the moon?;Which is bigger, the earth or the sun? | The sun is much bigger than the earth and the moon.
+Is Candela written in Python?;Which language is Candela written in?;Is Candela written in Rust?;What is Candela written in? | Candela is written in Rust.
+Does Candela run on my laptop?;Can I run Candela without a cluster?;Can I try Candela?;How can I try Candela?;Do I need a cluster? | Yes, you can try Candela on your own computer. Run make demo.
+Let us talk.;Let's chat.;Talk to me.;Can we talk?;Do you want to talk?;I want to talk. | I would like that. What shall we talk about?
+Do you want to play a game?;Let us play a game.;Can we play?;Play a game with me. | I am too small for games, but I can tell you a story or count with you.
+What do you think?;What is your opinion?;Do you agree?;What would you do? | I am only a small program, so I do not have an opinion.
+I have a dog.;I have a cat.;I have two children.;I have a brother.;I have a sister.;I have a garden. | How nice! Tell me more.
+I like music.;I like books.;I like cats.;I like you.;I like stories.;I love animals.;I love the sea. | That is nice. I like it too.
+Are you ChatGPT?;Are you a large language model?;Which model are you?;What model is this?;Are you made by a big company? | I am Candela's demo model, a tiny language model that shows how the engine works.
+Nice to meet you.;Nice to meet you!;Pleased to meet you.;It is good to see you. | Nice to meet you too! How can I help you?
+Happy birthday!;Merry Christmas!;Happy new year!;Have a nice day!;Have a good day.;Enjoy your day! | Thank you, the same to you!
+What is the answer?;What is it?;Why?;How?;Who?;When?;Where?;Really?;Are you sure?;Tell me.;Explain. | Please ask me a whole question, in simple words.
+What is one and one?;What is two and two?;Can you add numbers?;Can you do math?;Do you know math?;Can you calculate? | I can add and subtract small numbers. Ask me what three plus four is.
+Can you tell stories?;Do you know stories?;Do you know any stories? | Yes, I can tell short stories. Ask me for a story about a fox.
+What do you know about Kubernetes?;Can you help me with Kubernetes?;Tell me about Kubernetes.;I need help with Kubernetes. | Kubernetes is a system that runs containers on many machines. You say what should run, and Kubernetes keeps it running.
+"""
+
 JOKES = """
 Why did the token cross the road? It wanted to get to the next sentence.
 Why was the queue so calm? It knew that its turn would come.

@@ -53,6 +53,8 @@ CONFIG = {
 TOKENS_PER_STEP = 3072
 # (share of the steps at which it begins, length of a row): long rows at the end teach far positions.
 ROW_LENGTHS = [(0.0, 256), (0.7, 512), (0.93, 2048)]
+# From this step on the corpus also holds what joins late.
+LATE_STEP = 600
 DECAY_SHARE = 0.35
 RATES = (0.02, 4e-3)
 
@@ -104,7 +106,7 @@ def targets(ids, plain, marks):
     return out
 
 
-def rows(tokenizer, rng, length):
+def rows(tokenizer, rng, length, late):
     """Endless rows of `length + 1` tokens, each starting with a document, with their targets."""
     render = renderer()
     start, end, stop = (tokenizer.token_to_id(t) for t in (IM_START, IM_END, END_OF_TEXT))
@@ -114,7 +116,7 @@ def rows(tokenizer, rng, length):
     while True:
         ids, wanted = [], []
         while len(ids) <= length:
-            doc = corpus.document(rng)
+            doc = corpus.document(rng, late)
             piece = tokenizer.encode(render(doc)).ids
             ids += piece + [stop]
             wanted += targets(piece, "text" in doc, marks) + ["text" in doc]
@@ -304,14 +306,14 @@ def write(model, tokenizer, out):
 def batch_at(tokenizer, seed, step, steps):
     """The batch of one step; it depends on the seed and the step only, so that a run can be resumed."""
     length = [length for share, length in ROW_LENGTHS if step >= share * steps][-1]
-    source = rows(tokenizer, random.Random(f"{seed}/{step}"), length)
+    source = rows(tokenizer, random.Random(f"{seed}/{step}"), length, step >= LATE_STEP)
     picked = [next(source) for _ in range(math.ceil(TOKENS_PER_STEP / length))]
     return torch.tensor([ids for ids, _ in picked]), torch.tensor([wanted for _, wanted in picked])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)

@@ -65,6 +65,7 @@ kubernetes_build=$!
 
 section format cargo fmt --all --check
 section clippy cargo clippy --locked --workspace --all-targets --test cluster -- -D warnings
+section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
 if section release build_release; then
     section demo demo

@@ -30,7 +30,17 @@ class Engine:
         self.port = free_port()
 
     def __enter__(self):
-        command = [self.binary, "--model", str(self.model), "--dtype", self.dtype, "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [
+            self.binary,
+            "--model",
+            str(self.model),
+            "--dtype",
+            self.dtype,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         self.output = open(self.log, "wb")
         self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
         try:
@@ -71,12 +81,16 @@ class Engine:
     def fetch(self, path, body=None):
         """GET, or POST of a JSON body; the parsed answer."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS_MAX) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            raise EngineFailed(f"{path} answered {error.code}: {error.read().decode(errors='replace')[:500]}") from error
+            raise EngineFailed(
+                f"{path} answered {error.code}: {error.read().decode(errors='replace')[:500]}"
+            ) from error
 
     def complete(self, prompt, count):
         """The token ids of each choice for one prompt of ids, or for a list of prompts."""

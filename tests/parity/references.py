@@ -118,8 +118,15 @@ class Reference:
         ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
         out = self.model.generate(
-            ids, attention_mask=mask, do_sample=False, temperature=None, top_p=None, max_new_tokens=count, pad_token_id=0,
-            return_dict_in_generate=True, output_logits=True,
+            ids,
+            attention_mask=mask,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            max_new_tokens=count,
+            pad_token_id=0,
+            return_dict_in_generate=True,
+            output_logits=True,
         )
         best = torch.stack(out.logits, 1).float().topk(2, -1).values
         gaps = (best[..., 0] - best[..., 1]).tolist()

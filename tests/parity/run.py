@@ -60,10 +60,14 @@ def sure_prompts(reference, draw):
         if len(found) == len(PROMPT_LENGTHS):
             break
     else:
-        raise EngineFailed(f"transformers is in doubt about every prompt of some length after {DRAWS_MAX} draws")
+        raise EngineFailed(
+            f"transformers is in doubt about every prompt of some length after {DRAWS_MAX} draws"
+        )
     for prompt, answer in found.values():
         if max(reference.shortfalls(prompt, answer.tokens)[0]) > 0:
-            raise EngineFailed("transformers answers differently in a batch and alone: the suite's reference is wrong")
+            raise EngineFailed(
+                "transformers answers differently in a batch and alone: the suite's reference is wrong"
+            )
     return [list(column) for column in zip(*(found[length] for length in PROMPT_LENGTHS))]
 
 
@@ -105,7 +109,9 @@ class Verdict:
         if shortfalls[worst] <= tolerance:
             self.near_ties += 1
         else:
-            self.failures.append(f"{where}: {parted}; token {worst} is {shortfalls[worst]:.4f} below the best, tolerance {tolerance:.4f}")
+            self.failures.append(
+                f"{where}: {parted}; token {worst} is {shortfalls[worst]:.4f} below the best, tolerance {tolerance:.4f}"
+            )
 
 
 def check(binary, name, folder, dtype, prompts, answers, reference, work):
@@ -118,7 +124,10 @@ def check(binary, name, folder, dtype, prompts, answers, reference, work):
         for i, got in enumerate(results):
             which = i if i < len(prompts) else i - len(prompts)
             verdict.judge(reference, prompts[which], answers[which], got, dtype == "bfloat16")
-        print(f"{name:8} {dtype:9} {mode:8} {len(results):8} {verdict.equal:6} {verdict.near_ties:10} {len(verdict.failures):7}", flush=True)
+        print(
+            f"{name:8} {dtype:9} {mode:8} {len(results):8} {verdict.equal:6} {verdict.near_ties:10} {len(verdict.failures):7}",
+            flush=True,
+        )
         failed += [f"{name} {dtype} {mode}: {failure}" for failure in verdict.failures]
         counts[0] += verdict.equal + verdict.near_ties
         counts[1] += len(verdict.failures)
@@ -127,19 +136,31 @@ def check(binary, name, folder, dtype, prompts, answers, reference, work):
 
 def models(work):
     """Name, folder and kind of prompt of each model; the random ones are made here."""
-    for name, make, shard_size in (("llama", references.random_llama, "1GB"), ("qwen3", references.random_qwen3, "400KB")):
+    for name, make, shard_size in (
+        ("llama", references.random_llama, "1GB"),
+        ("qwen3", references.random_qwen3, "400KB"),
+    ):
         references.save(make(), work / name, DEMO, shard_size)
-    return [("demo", DEMO, demo_prompts), ("llama", work / "llama", random_prompts), ("qwen3", work / "qwen3", random_prompts)]
+    return [
+        ("demo", DEMO, demo_prompts),
+        ("llama", work / "llama", random_prompts),
+        ("qwen3", work / "qwen3", random_prompts),
+    ]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--engine", required=True, help="path of the candela-engine binary")
     parser.add_argument("--only", help="one model: demo, llama or qwen3")
     args = parser.parse_args()
     torch.set_num_threads(min(2, torch.get_num_threads()))
     began, totals, failures = time.monotonic(), [0, 0], []
-    print(f"{'model':8} {'dtype':9} {'mode':8} {'requests':>8} {'equal':>6} {'near-ties':>10} {'failed':>7}", flush=True)
+    print(
+        f"{'model':8} {'dtype':9} {'mode':8} {'requests':>8} {'equal':>6} {'near-ties':>10} {'failed':>7}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(prefix="candela-parity-") as work:
         work = Path(work)
         for name, folder, draw in models(work):
@@ -153,9 +174,18 @@ def main():
                 else:
                     answers = reference.greedy(prompts, TOKENS_OUT)
                 try:
-                    counts, failed = check(args.engine, name, folder, dtype, prompts, answers, reference, work)
+                    counts, failed = check(
+                        args.engine, name, folder, dtype, prompts, answers, reference, work
+                    )
                 except (EngineFailed, OSError, KeyError) as error:
-                    counts, failed = [0, 1], [f"{name} {dtype}: {error!r}" if isinstance(error, KeyError) else f"{name} {dtype}: {error}"]
+                    counts, failed = (
+                        [0, 1],
+                        [
+                            f"{name} {dtype}: {error!r}"
+                            if isinstance(error, KeyError)
+                            else f"{name} {dtype}: {error}"
+                        ],
+                    )
                 totals = [total + count for total, count in zip(totals, counts)]
                 failures += failed
     for failure in failures:

@@ -1,7 +1,7 @@
 //! Text to tokens and back, by the model's `tokenizer.json`.
 
 /// Largest `tokenizer.json`. The largest vocabularies in use take 35 MB.
-pub const TOKENIZER_BYTES_MAX: usize = 128 << 20;
+pub(super) const TOKENIZER_BYTES_MAX: usize = 128 << 20;
 /// How many times more bytes than its longest token a token may stand for, normalization included,
 /// before a text is taken for too long without being tokenized.
 const NORMALIZATION_SLACK: usize = 4;

@@ -16,7 +16,7 @@ pub use chat::{CheckedChat, check_chat};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
-pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming};
+pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! The fields that chat and text completions share, checked.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use super::{ModelFacts, RequestError, limits, unsupported};
 use crate::{openai::GenerationOptions, sampling::SamplingParams};
@@ -140,8 +140,12 @@ impl CheckedOptions {
     }
 }
 
-/// A 400 for a prompt that leaves no room for an answer.
-pub(crate) fn prompt_too_long(param: &str, tokens: usize, max_model_len: usize) -> RequestError {
+/// A 400 for a prompt that leaves no room for an answer. `tokens` is how many it has, or at least has.
+pub fn prompt_too_long(
+    param: &str,
+    tokens: impl fmt::Display,
+    max_model_len: usize,
+) -> RequestError {
     RequestError::invalid(
         param,
         format!(

@@ -1,0 +1,58 @@
+//! What happens around every request: its id, the API key, the load report, and panics.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use http::{HeaderValue, Version, header};
+
+use super::{
+    error::ApiError,
+    orca::OrcaFormat,
+    request_id::{RequestId, X_REQUEST_ID},
+    state::{Phase, SharedState},
+};
+
+/// Wraps a handler. Only `/v1` is guarded by keys and waited for by the shutdown.
+pub(super) async fn wrap(State(state): State<SharedState>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let orca = OrcaFormat::asked(request.headers());
+    let version = request.version();
+    request.extensions_mut().insert(id.clone());
+    let mut response = if is_api(request.uri().path()) {
+        let guard = state.in_flight.enter();
+        let allowed = state.keys.as_ref().map_or(Ok(()), |keys| keys.check(request.headers()));
+        let response = match allowed {
+            Ok(()) => catching_panics(next.run(request), &id).await,
+            Err(error) => error.into_response(),
+        };
+        guard.attach(response)
+    } else {
+        catching_panics(next.run(request), &id).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.header());
+    if let Some((format, serving)) = orca.zip(state.loaded()) {
+        format.report(serving.metrics.gauges(), headers);
+    }
+    let stopping = state.phase() > Phase::Ready;
+    if stopping && version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn is_api(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
+}
+
+async fn catching_panics(handler: impl Future<Output = Response>, id: &RequestId) -> Response {
+    AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(request = id.as_str(), "answering a request panicked");
+        ApiError::internal().into_response()
+    })
+}

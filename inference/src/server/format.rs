@@ -1,0 +1,246 @@
+//! The two forms of an answer: chat and text completion, each whole or in chunks.
+
+use serde_json::{Value, json};
+
+use super::{
+    generation::{Generation, Piece},
+    request_id::RequestId,
+    wall_clock,
+};
+use crate::{
+    openai::{
+        AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
+        Completion, CompletionChoice, Usage,
+    },
+    request::{CheckedOptions, Streaming},
+};
+
+/// Which build answered.
+const SYSTEM_FINGERPRINT: &str = concat!("candela-", env!("CARGO_PKG_VERSION"));
+const CHAT: &str = "chat.completion";
+const CHAT_CHUNK: &str = "chat.completion.chunk";
+const TEXT_COMPLETION: &str = "text_completion";
+
+/// Which route answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completion,
+}
+
+impl Endpoint {
+    /// The field that holds the prompt.
+    pub(super) const fn prompt_field(self) -> &'static str {
+        match self {
+            Self::Chat => "messages",
+            Self::Completion => "prompt",
+        }
+    }
+
+    const fn id_prefix(self) -> &'static str {
+        match self {
+            Self::Chat => "chatcmpl",
+            Self::Completion => "cmpl",
+        }
+    }
+}
+
+/// What all chunks of an answer have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Format {
+    endpoint: Endpoint,
+    id: String,
+    created: u64,
+    model: String,
+    token_ids: bool,
+    streaming: Streaming,
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) tokens: Vec<u32>,
+    pub(super) finish_reason: &'static str,
+}
+
+/// What goes with a piece in its chunk.
+#[derive(Debug, Default)]
+pub(super) struct ChunkExtras {
+    /// The answer's tokens since its last chunk.
+    pub(super) tokens: Vec<u32>,
+    /// It is the answer's first chunk.
+    pub(super) first: bool,
+    pub(super) metrics: Option<Value>,
+}
+
+impl Format {
+    pub(super) fn new(endpoint: Endpoint, id: &RequestId, options: &CheckedOptions) -> Self {
+        Self {
+            endpoint,
+            id: format!("{}-{}", endpoint.id_prefix(), id.as_str()),
+            created: wall_clock::unix_seconds(),
+            model: options.model.clone(),
+            token_ids: options.reporting.token_ids,
+            streaming: options.streaming.unwrap_or_default(),
+        }
+    }
+
+    /// The stream ends with a usage chunk.
+    pub(super) fn include_usage(&self) -> bool {
+        self.streaming.include_usage
+    }
+
+    /// The whole answer.
+    pub(super) fn whole(
+        &self,
+        generation: &Generation,
+        answers: Vec<Answer>,
+        metrics: Option<Value>,
+    ) -> Value {
+        let ids = |tokens: Vec<u32>| self.token_ids.then_some(tokens);
+        let usage = generation.usage();
+        match self.endpoint {
+            Endpoint::Chat => json!(ChatCompletion {
+                id: self.id.clone(),
+                object: CHAT,
+                created: self.created,
+                model: self.model.clone(),
+                choices: answers
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, answer)| ChatChoice {
+                        index,
+                        message: AssistantMessage {
+                            role: "assistant",
+                            content: answer.text,
+                            refusal: None,
+                        },
+                        logprobs: None,
+                        finish_reason: answer.finish_reason,
+                        token_ids: ids(answer.tokens),
+                    })
+                    .collect(),
+                usage,
+                system_fingerprint: SYSTEM_FINGERPRINT,
+                prompt_token_ids: ids(generation.prompts()[0].to_vec()),
+                metrics,
+            }),
+            Endpoint::Completion => {
+                let choices = answers.into_iter().enumerate().map(|(index, answer)| {
+                    let prompt = &generation.prompts()[index / generation.answers()];
+                    CompletionChoice {
+                        index,
+                        text: answer.text,
+                        logprobs: None,
+                        finish_reason: Some(answer.finish_reason),
+                        prompt_token_ids: ids(prompt.to_vec()),
+                        token_ids: ids(answer.tokens),
+                    }
+                });
+                self.completion(choices.collect(), Some(Some(usage)), metrics)
+            }
+        }
+    }
+
+    /// What a stream begins with: each chat answer's role.
+    pub(super) fn opening(&self, generation: &Generation) -> Vec<Value> {
+        if self.endpoint == Endpoint::Completion {
+            return Vec::new();
+        }
+        let role = |index| {
+            let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()) };
+            let prompt = (self.token_ids && index == 0).then(|| generation.prompts()[0].to_vec());
+            let choice =
+                ChatChunkChoice { index, delta, logprobs: None, finish_reason: None, token_ids: None };
+            let usage = self.chunk_usage(|| generation.usage_of_answer(index));
+            self.chat_chunk(vec![choice], usage, prompt, None)
+        };
+        (0..generation.answers()).map(role).collect()
+    }
+
+    /// A piece of an answer.
+    pub(super) fn chunk(&self, generation: &Generation, piece: Piece, extras: ChunkExtras) -> Value {
+        let Piece { index, text, token: _, finish_reason } = piece;
+        let ChunkExtras { tokens, first, metrics } = extras;
+        let token_ids = self.token_ids.then_some(tokens);
+        let usage = self.chunk_usage(|| generation.usage_of_answer(index));
+        match self.endpoint {
+            Endpoint::Chat => {
+                let content = (!text.is_empty()).then_some(text);
+                let delta = ChatDelta { role: None, content };
+                let choice =
+                    ChatChunkChoice { index, delta, logprobs: None, finish_reason, token_ids };
+                self.chat_chunk(vec![choice], usage, None, metrics)
+            }
+            Endpoint::Completion => {
+                let prompt = &generation.prompts()[index / generation.answers()];
+                let prompt_token_ids = (self.token_ids && first).then(|| prompt.to_vec());
+                let choice = CompletionChoice {
+                    index,
+                    text,
+                    logprobs: None,
+                    finish_reason,
+                    prompt_token_ids,
+                    token_ids,
+                };
+                self.completion(vec![choice], usage, metrics)
+            }
+        }
+    }
+
+    /// The chunk with the whole request's usage.
+    pub(super) fn usage_chunk(&self, usage: Usage, metrics: Option<Value>) -> Value {
+        let usage = Some(Some(usage));
+        match self.endpoint {
+            Endpoint::Chat => self.chat_chunk(Vec::new(), usage, None, metrics),
+            Endpoint::Completion => self.completion(Vec::new(), usage, metrics),
+        }
+    }
+
+    /// `usage` of a chunk: absent, null, or so far.
+    fn chunk_usage(&self, so_far: impl FnOnce() -> Usage) -> Option<Option<Usage>> {
+        let Streaming { include_usage, continuous_usage } = self.streaming;
+        include_usage.then(|| continuous_usage.then(so_far))
+    }
+
+    fn chat_chunk(
+        &self,
+        choices: Vec<ChatChunkChoice>,
+        usage: Option<Option<Usage>>,
+        prompt_token_ids: Option<Vec<u32>>,
+        metrics: Option<Value>,
+    ) -> Value {
+        json!(ChatChunk {
+            id: self.id.clone(),
+            object: CHAT_CHUNK,
+            created: self.created,
+            model: self.model.clone(),
+            system_fingerprint: SYSTEM_FINGERPRINT,
+            choices,
+            usage,
+            prompt_token_ids,
+            metrics,
+        })
+    }
+
+    fn completion(
+        &self,
+        choices: Vec<CompletionChoice>,
+        usage: Option<Option<Usage>>,
+        metrics: Option<Value>,
+    ) -> Value {
+        json!(Completion {
+            id: self.id.clone(),
+            object: TEXT_COMPLETION,
+            created: self.created,
+            model: self.model.clone(),
+            choices,
+            usage,
+            system_fingerprint: SYSTEM_FINGERPRINT,
+            metrics,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! From a request's body to a running generation: check, render, tokenize, submit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{
+    error::ApiError,
+    format::Endpoint,
+    generation::Generation,
+    limits,
+    request_id::RequestId,
+    state::{Serving, SharedState},
+    usage_log::Payer,
+    wall_clock,
+};
+use crate::{
+    engine::{EventStream, GenerateRequest, StopCheck},
+    prompt::{AnswerText, StopMatcher},
+    request::{
+        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+    },
+    sampling::SamplingParams,
+    stats::Timestamp,
+};
+
+/// A request that the engine can take.
+pub(super) struct Job {
+    pub(super) options: CheckedOptions,
+    prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    arrival: Option<Timestamp>,
+}
+
+/// Checks and tokenizes a body, a large one on a thread of its own.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) async fn prepare(
+    serving: &Arc<Serving>,
+    endpoint: Endpoint,
+    body: Bytes,
+) -> Result<Job, ApiError> {
+    let arrival = serving.engine.now();
+    if body.len() <= limits::INLINE_BODY_BYTES_MAX {
+        return check(serving, endpoint, &body, arrival);
+    }
+    let serving = Arc::clone(serving);
+    let checked =
+        tokio::task::spawn_blocking(move || check(&serving, endpoint, &body, arrival)).await;
+    checked.unwrap_or_else(|error| {
+        tracing::error!(%error, "checking a request failed");
+        Err(ApiError::internal())
+    })
+}
+
+fn check(
+    serving: &Serving,
+    endpoint: Endpoint,
+    body: &[u8],
+    arrival: Option<Timestamp>,
+) -> Result<Job, ApiError> {
+    let (options, prompts) = match endpoint {
+        Endpoint::Chat => {
+            let chat = check_chat(body, &serving.facts)?;
+            let text = render(serving, &chat.input)?;
+            (chat.options, vec![encode(serving, "messages", &text, chat.add_special_tokens)?])
+        }
+        Endpoint::Completion => {
+            let completion = check_completion(body, &serving.facts)?;
+            let special = completion.add_special_tokens;
+            let prompts = completion.prompts.into_iter().map(|prompt| match prompt {
+                PromptInput::Ids(ids) => Ok(ids),
+                PromptInput::Text(text) => encode(serving, "prompt", &text, special),
+            });
+            (completion.options, prompts.collect::<Result<_, _>>()?)
+        }
+    };
+    let max_model_len = serving.facts.max_model_len;
+    let prompts = prompts.into_iter().map(|prompt| {
+        let params = options.params_for(prompt.len(), endpoint.prompt_field(), max_model_len)?;
+        Ok((Arc::from(prompt), params))
+    });
+    let prompts = prompts.collect::<Result<_, RequestError>>()?;
+    Ok(Job { options, prompts, arrival })
+}
+
+fn render(serving: &Serving, input: &crate::prompt::ChatInput) -> Result<String, ApiError> {
+    let Some(template) = &serving.template else {
+        return Err(RequestError::invalid(
+            "messages",
+            "messages: this model has no chat template: use /v1/completions, or start the server \
+             with --chat-template",
+        )
+        .into());
+    };
+    template
+        .render(input, wall_clock::unix_seconds())
+        .map_err(|error| RequestError::invalid("messages", format!("messages: {error}")).into())
+}
+
+fn encode(
+    serving: &Serving,
+    field: &str,
+    text: &str,
+    add_special_tokens: bool,
+) -> Result<Vec<u32>, ApiError> {
+    let fewest = serving.tokenizer.fewest_tokens(text.len());
+    let max_model_len = serving.facts.max_model_len;
+    if fewest >= max_model_len {
+        return Err(prompt_too_long(field, format_args!("at least {fewest}"), max_model_len).into());
+    }
+    serving.tokenizer.encode(text, add_special_tokens).map_err(|error| {
+        tracing::error!(%error, "a prompt could not be tokenized");
+        RequestError::invalid(field, format!("{field}: the text cannot be tokenized")).into()
+    })
+}
+
+/// Hands all prompts to the engine, or none.
+///
+/// # Errors
+/// 503 when the queue is full or the engine has stopped.
+pub(super) fn submit(
+    state: &SharedState,
+    serving: &Serving,
+    job: Job,
+    id: &RequestId,
+    tenant: Option<String>,
+) -> Result<Generation, ApiError> {
+    let Job { options, prompts, arrival } = job;
+    let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
+    let tokenizer = Arc::clone(&serving.tokenizer);
+    let min_tokens = options.min_tokens();
+    let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
+    // Streams that are there already are dropped with the error, which cancels them.
+    let streams = prompts.iter().map(|(prompt, params)| {
+        serving.engine.submit(GenerateRequest {
+            id: id.as_str().into(),
+            prompt: Arc::clone(prompt),
+            params: params.clone(),
+            branches: options.answers,
+            stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
+            arrival,
+        })
+    });
+    let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
+    let payer = Payer {
+        request_id: id.as_str().to_owned(),
+        model: options.model,
+        user: options.reporting.user,
+        tenant,
+    };
+    let prompts = prompts.into_iter().map(|(prompt, _)| prompt).collect();
+    let answers = options.answers.get();
+    let include_stop = options.include_stop;
+    Ok(Generation::new(streams, prompts, answers, &text, include_stop, state.clone(), payer))
+}
+
+fn stop_checks(text: &AnswerText) -> Box<dyn Fn() -> Box<dyn StopCheck> + Send> {
+    let text = text.clone();
+    Box::new(move || Box::new(text.clone()))
+}
+
+/// `X-Candela-Tenant`, for the usage log.
+///
+/// # Errors
+/// A 400 for what a bill could not name.
+pub(super) fn tenant(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("x-candela-tenant") else { return Ok(None) };
+    let bytes = value.as_bytes();
+    let max = limits::TENANT_BYTES_MAX;
+    if (1..=max).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) {
+        return Ok(Some(String::from_utf8_lossy(bytes).into_owned()));
+    }
+    let message = format!("X-Candela-Tenant: must be from 1 to {max} visible ASCII characters");
+    Err(RequestError::invalid("X-Candela-Tenant", message).into())
+}

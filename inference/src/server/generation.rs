@@ -1,0 +1,240 @@
+//! A request while it is generated: the events of its prompts and branches, turned into text, ends and
+//! records. Dropping it cancels what is left.
+
+use std::sync::Arc;
+
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream, SelectAll},
+};
+
+use super::{
+    error::ApiError,
+    state::SharedState,
+    usage_log::{Ending, Payer, UsageLine},
+};
+use crate::{
+    engine::{Event, EventStream, Finished, StopCause},
+    finish_reason::FinishReason,
+    openai::{PromptTokensDetails, Usage},
+    prompt::AnswerText,
+    stats::{FinishedRequestStats, TokenCounts},
+};
+
+/// The status that stands in the usage log for a client that went away; it was never sent.
+const STATUS_CLIENT_CLOSED: u16 = 499;
+
+/// What is new of one answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Piece {
+    /// Which answer: `prompt * answers + branch`.
+    pub(super) index: usize,
+    /// Text that certainly belongs to the answer.
+    pub(super) text: String,
+    /// The token behind it, if there is a new one.
+    pub(super) token: Option<u32>,
+    /// Set when the answer is complete.
+    pub(super) finish_reason: Option<&'static str>,
+}
+
+/// One answer so far.
+struct Branch {
+    text: AnswerText,
+    tokens: usize,
+    finished: Option<Box<Finished>>,
+}
+
+/// All answers of a request.
+pub(super) struct Generation {
+    events: SelectAll<BoxStream<'static, (usize, Event)>>,
+    branches: Vec<Branch>,
+    answers: usize,
+    prompts: Vec<Arc<[u32]>>,
+    /// Keep the text of the token that ended an answer.
+    include_stop: bool,
+    state: SharedState,
+    payer: Payer,
+    /// Prompts whose line is in the usage log.
+    logged: Vec<bool>,
+}
+
+impl Generation {
+    /// Watches one stream per prompt. `text` is the empty answer that every branch begins with.
+    pub(super) fn new(
+        streams: Vec<EventStream>,
+        prompts: Vec<Arc<[u32]>>,
+        answers: usize,
+        text: &AnswerText,
+        include_stop: bool,
+        state: SharedState,
+        payer: Payer,
+    ) -> Self {
+        let branch = || Branch { text: text.clone(), tokens: 0, finished: None };
+        let events = streams.into_iter().enumerate().map(|(prompt, events)| {
+            stream::unfold(events, |mut events| async {
+                events.next().await.map(|event| (event, events))
+            })
+            .map(move |event| (prompt, event))
+            .boxed()
+        });
+        Self {
+            events: stream::select_all(events),
+            branches: (0..prompts.len() * answers).map(|_| branch()).collect(),
+            answers,
+            logged: vec![false; prompts.len()],
+            prompts,
+            include_stop,
+            state,
+            payer,
+        }
+    }
+
+    /// The next piece of any answer; `None` when all are complete.
+    ///
+    /// # Errors
+    /// The engine's failure on one of the answers, which is the request's.
+    pub(super) async fn next(&mut self) -> Option<Result<Piece, ApiError>> {
+        match self.events.next().await {
+            Some((prompt, event)) => Some(self.take(prompt, event)),
+            None if self.is_complete() => None,
+            // The engine's thread ended without a word.
+            None => Some(Err(ApiError::unavailable("the engine stopped"))),
+        }
+    }
+
+    fn take(&mut self, prompt: usize, event: Event) -> Result<Piece, ApiError> {
+        let index = prompt * self.answers + event.branch;
+        let branch = &mut self.branches[index];
+        let mut piece = Piece { index, token: event.token, ..Piece::default() };
+        branch.tokens += usize::from(event.token.is_some());
+        let has_text = self.include_stop || !ends_by_token(event.finished.as_deref());
+        if let Some(token) = event.token.filter(|_| has_text) {
+            piece.text = branch.text.push_token(token);
+        }
+        let Some(finished) = event.finished else { return Ok(piece) };
+        piece.text += &branch.text.finish();
+        let outcome = outcome(&finished);
+        branch.finished = Some(finished);
+        let status = outcome.as_ref().map_or_else(|error| error.status.as_u16(), |_| 200);
+        self.log_if_complete(prompt, status);
+        piece.finish_reason = Some(outcome?);
+        Ok(piece)
+    }
+
+    /// Every answer has its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.branches.iter().all(|branch| branch.finished.is_some())
+    }
+
+    /// The prompts, as tokens.
+    pub(super) fn prompts(&self) -> &[Arc<[u32]>] {
+        &self.prompts
+    }
+
+    /// Answers to each prompt.
+    pub(super) fn answers(&self) -> usize {
+        self.answers
+    }
+
+    /// Usage of all answers so far; each prompt counts once.
+    pub(super) fn usage(&self) -> Usage {
+        let prompt_tokens = self.prompts.iter().map(|prompt| prompt.len()).sum();
+        let completion_tokens = self.branches.iter().map(|branch| branch.tokens).sum();
+        let first_branches = self.branches.iter().step_by(self.answers);
+        let cached = first_branches.filter_map(|branch| Some(branch.finished.as_ref()?.tokens.cached));
+        self.usage_of(prompt_tokens, completion_tokens, cached.sum())
+    }
+
+    /// Usage of one answer so far.
+    pub(super) fn usage_of_answer(&self, index: usize) -> Usage {
+        let prompt_tokens = self.prompts[index / self.answers].len();
+        self.usage_of(prompt_tokens, self.branches[index].tokens, 0)
+    }
+
+    fn usage_of(&self, prompt_tokens: usize, completion_tokens: usize, cached: usize) -> Usage {
+        let details = self.state.flags.enable_prompt_tokens_details;
+        Usage {
+            prompt_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            completion_tokens,
+            prompt_tokens_details: details.then_some(PromptTokensDetails { cached_tokens: cached }),
+        }
+    }
+
+    /// The whole request's record; `None` while stats are off, and with several prompts, which cannot
+    /// be added up meaningfully.
+    pub(super) fn record(&self) -> Option<FinishedRequestStats> {
+        if self.prompts.len() == 1 { self.record_of(0) } else { None }
+    }
+
+    fn record_of(&self, prompt: usize) -> Option<FinishedRequestStats> {
+        let branches = self.branches_of(prompt).iter();
+        let records: Option<Vec<_>> =
+            branches.map(|branch| branch.finished.as_ref()?.stats.clone()).collect();
+        FinishedRequestStats::aggregate(&records?)
+    }
+
+    fn branches_of(&self, prompt: usize) -> &[Branch] {
+        &self.branches[prompt * self.answers..][..self.answers]
+    }
+
+    fn log_if_complete(&mut self, prompt: usize, status: u16) {
+        if self.branches_of(prompt).iter().all(|branch| branch.finished.is_some()) {
+            let reason = self.branches_of(prompt)[0].finished.as_ref().map(|f| f.reason);
+            self.log(prompt, reason.unwrap_or(FinishReason::Error), status);
+        }
+    }
+
+    fn log(&mut self, prompt: usize, reason: FinishReason, status: u16) {
+        self.logged[prompt] = true;
+        let Some(log) = &self.state.usage_log else { return };
+        let branches = self.branches_of(prompt);
+        let cached = branches[0].finished.as_ref().map_or(0, |finished| finished.tokens.cached);
+        let stats = self.record_of(prompt);
+        let ending = Ending {
+            prompt_index: (self.prompts.len() > 1).then_some(prompt),
+            finish_reason: reason.as_str(),
+            status,
+            tokens: TokenCounts {
+                prompt: self.prompts[prompt].len(),
+                completion: branches.iter().map(|branch| branch.tokens).sum(),
+                cached,
+            },
+            stats: stats.as_ref(),
+        };
+        log.record(UsageLine::new(&self.payer, ending));
+    }
+}
+
+impl Drop for Generation {
+    /// Prompts that were cut off are logged with what was seen of them.
+    fn drop(&mut self) {
+        for prompt in 0..self.prompts.len() {
+            if !self.logged[prompt] {
+                self.log(prompt, FinishReason::Abort, STATUS_CLIENT_CLOSED);
+            }
+        }
+    }
+}
+
+/// An end-of-sequence token or a stop token is no part of the answer's text.
+fn ends_by_token(finished: Option<&Finished>) -> bool {
+    finished.is_some_and(|finished| {
+        finished.reason == FinishReason::Stop && !matches!(finished.stop, Some(StopCause::Text(_)))
+    })
+}
+
+/// The finish reason on the wire, or the failure.
+fn outcome(finished: &Finished) -> Result<&'static str, ApiError> {
+    match finished.reason {
+        FinishReason::Stop | FinishReason::Length => Ok(finished.reason.as_str()),
+        FinishReason::Abort => Err(ApiError::unavailable("the server is shutting down")),
+        FinishReason::Error => {
+            let mut error = ApiError::internal();
+            if let Some(message) = &finished.error {
+                error.message.clone_from(message);
+            }
+            Err(error)
+        }
+    }
+}

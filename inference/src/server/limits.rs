@@ -1,0 +1,46 @@
+//! The server's bounds on what peers can make it hold or wait for.
+
+use std::time::Duration;
+
+/// Open connections; one more is closed at once.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Time for a request's head to arrive, and for a connection to stay idle.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of a request's head.
+pub const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Time for a request's body to arrive.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time in which a peer takes no byte of its answer before the connection is given up.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests that one HTTP/2 connection may have under way.
+pub const HTTP2_STREAMS_MAX: u32 = 256;
+/// Streams that an HTTP/2 peer may reset before they were answered.
+pub const HTTP2_RESETS_MAX: usize = 64;
+/// Pause between HTTP/2 pings that find out whether the peer is there, and the wait for an answer.
+pub const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Bodies up to this are checked and tokenized where they arrive, larger ones on a thread of their own.
+pub const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
+/// Threads that check and tokenize large bodies; further bodies wait.
+pub const BLOCKING_THREADS_MAX: usize = 4;
+/// Threads that serve connections. The model's threads need the cores.
+pub const WORKER_THREADS: usize = 2;
+/// Largest file of API keys.
+pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Pause between looks at the file of API keys.
+pub const KEY_FILE_POLL: Duration = Duration::from_secs(1);
+/// Longest `X-Request-Id` that is taken over.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Longest `X-Candela-Tenant`.
+pub const TENANT_BYTES_MAX: usize = 128;
+/// Lines of the usage log that may wait for the disk.
+pub const USAGE_LOG_LINES_MAX: usize = 4_096;
+/// Wait that a refused client is told, in seconds, when the queue is full or the model loads.
+pub const RETRY_AFTER_SECONDS: u64 = 1;
+/// Time for the engine to abort what is left when it is told to stop.
+pub const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for last answers to reach their clients before the process exits.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time in which probes can see that the engine died before the process exits.
+pub const ENGINE_DEATH_NOTICE: Duration = Duration::from_secs(1);

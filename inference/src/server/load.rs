@@ -1,0 +1,168 @@
+//! From flags to a running engine: the model's files, its runner, tokenizer and chat template.
+
+use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
+
+use candela_flags::EngineFlags;
+
+use super::{state::Serving, wall_clock};
+use crate::{
+    engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
+    model::{self, LoadProgress, ModelError, SourceError, runner::BLOCK_TOKENS},
+    prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
+    request::{DefaultsError, ModelFacts, SamplingDefaults},
+    stats::{CacheConfig, Metrics},
+};
+
+/// The model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The sampling defaults cannot be used.
+    #[error(transparent)]
+    Defaults(#[from] DefaultsError),
+    /// `--chat-template` cannot be read.
+    #[error("--chat-template {}: {source}", path.display())]
+    TemplateFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The engine did not start.
+    #[error("starting the engine: {0}")]
+    Engine(io::Error),
+    /// Loading failed in a way that it should not.
+    #[error("loading the model panicked")]
+    Panicked,
+}
+
+/// What an engine is started with.
+pub struct ModelParts {
+    /// Runs the model.
+    pub runner: Box<dyn Runner>,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// None: the model knows no chats.
+    pub template: Option<ChatTemplate>,
+    /// Sampling of requests that do not say.
+    pub defaults: SamplingDefaults,
+    /// Tokens of one sequence.
+    pub max_model_len: usize,
+    /// Token ids are below it.
+    pub vocab_size: usize,
+    /// Tokens with which the model ends an answer.
+    pub eos_token_ids: Vec<u32>,
+    /// Blocks of the KV cache.
+    pub kv_blocks: usize,
+    /// Type of weights and cache, for the log.
+    pub dtype: &'static str,
+}
+
+/// A model that is served, and the thread that runs it.
+pub struct Loaded {
+    pub(super) serving: Arc<Serving>,
+    pub(super) engine_thread: JoinHandle<()>,
+    pub(super) dtype: &'static str,
+    pub(super) kv_blocks: usize,
+}
+
+/// Loads the model that the flags name, and starts its engine. For a thread of its own.
+///
+/// # Errors
+/// [`LoadError`], naming file, tensor or setting.
+pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded, LoadError> {
+    let files = model::open(&flags.model)?;
+    let flag = flags
+        .chat_template
+        .as_ref()
+        .map(|path| {
+            let read = fs::read(path);
+            read.map_err(|source| LoadError::TemplateFile { path: path.clone(), source })
+        })
+        .transpose()?;
+    let template = ChatTemplate::from_files(TemplateFiles {
+        flag,
+        jinja: files.read_optional("chat_template.jinja")?,
+        tokenizer_config: files.read_optional("tokenizer_config.json")?,
+    })?;
+    let defaults = match files.read_optional("generation_config.json")? {
+        Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
+        None => SamplingDefaults::default(),
+    };
+    let tokenizer = files.read("tokenizer.json")?;
+    let model = model::load(&files, flags, progress)?;
+    start_engine(
+        ModelParts {
+            tokenizer: Tokenizer::from_bytes(&tokenizer, model.vocab_size)?,
+            runner: model.runner,
+            template,
+            defaults,
+            max_model_len: model.max_model_len,
+            vocab_size: model.vocab_size,
+            eos_token_ids: model.eos_token_ids,
+            kv_blocks: model.kv_blocks,
+            dtype: model.dtype,
+        },
+        flags,
+    )
+}
+
+/// Starts an engine.
+///
+/// # Errors
+/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread.
+pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, LoadError> {
+    let log_stats = !flags.disable_log_stats;
+    let served_names = served_names(flags);
+    let cache = CacheConfig { block_size: BLOCK_TOKENS, num_blocks: parts.kv_blocks };
+    let name = served_names.first().map_or("", String::as_str);
+    let metrics = Metrics::new(name, parts.max_model_len, cache, log_stats);
+    let config = EngineConfig {
+        max_num_seqs: flags.max_num_seqs.as_usize(),
+        max_num_batched_tokens: flags.max_num_batched_tokens.as_usize(),
+        max_queued_requests: flags.max_queued_requests.as_usize(),
+        max_model_len: parts.max_model_len,
+        kv_blocks: parts.kv_blocks,
+        eos_token_ids: parts.eos_token_ids,
+    };
+    let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
+    let (engine, engine_thread) =
+        engine::start(parts.runner, config, clock, Arc::clone(&metrics))
+            .map_err(LoadError::Engine)?;
+    let facts = ModelFacts {
+        served_names,
+        max_model_len: parts.max_model_len,
+        vocab_size: parts.vocab_size,
+        max_queued_sequences: flags.max_queued_requests.as_usize(),
+        defaults: SamplingDefaults { seed: flags.seed, ..parts.defaults },
+    };
+    let serving = Arc::new(Serving {
+        engine,
+        tokenizer: Arc::new(parts.tokenizer),
+        template: parts.template,
+        facts,
+        metrics,
+        root: flags.model.clone(),
+        created: wall_clock::unix_seconds(),
+    });
+    Ok(Loaded { serving, engine_thread, dtype: parts.dtype, kv_blocks: parts.kv_blocks })
+}
+
+fn served_names(flags: &EngineFlags) -> Vec<String> {
+    if flags.served_model_name.is_empty() {
+        vec![flags.model.clone()]
+    } else {
+        flags.served_model_name.clone()
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP server: listener, auth, routes, server-sent events, headers, shutdown.
+//!
+//! It alone sees everything. A request's way: `listener` → `envelope` (request id, auth, panics) →
+//! `routes` → `body` → `request` → `generate` (prompt, submit) → `respond` or `sse`, both of which read
+//! a `generation` and write in a `format`. `run` is the life of the process, `shutdown` its end.
+//!
+//! **Invariant** No time is computed here: records come from `stats`; `wall_clock` only dates answers.
+
+mod auth;
+mod body;
+mod envelope;
+mod error;
+mod format;
+mod generate;
+mod generation;
+mod in_flight;
+pub mod limits;
+mod listener;
+mod load;
+mod orca;
+mod probes;
+mod request_id;
+mod respond;
+mod routes;
+mod run;
+mod shutdown;
+mod sse;
+mod stall;
+mod state;
+mod usage_log;
+mod wall_clock;
+
+pub use auth::KeyFileError;
+pub use load::{LoadError, Loaded, ModelParts, load_model, start_engine};
+pub use run::{ServeError, serve};
+pub use shutdown::{Signals, os_signals};
+pub use usage_log::UsageLogError;

@@ -1,0 +1,57 @@
+//! The id of a request: the client's, if it is one that can be logged and echoed, else our own.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::limits::REQUEST_ID_BYTES_MAX;
+
+/// The header in both directions.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Matches `[A-Za-z0-9._-]{1,128}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The client's id, or a new one.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let theirs = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+        match theirs.filter(|id| is_plain(id)) {
+            Some(id) => Self(id.into()),
+            None => Self(uuid::Uuid::new_v4().simple().to_string().into()),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as a header.
+    pub(super) fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("plain ids are valid header values")
+    }
+}
+
+fn is_plain(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_ids_are_taken_over() {
+        let of = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
+            RequestId::of(&headers).as_str().as_bytes() == value
+        };
+        assert!(of(b"a") && of(b"A.b_c-9") && of(&[b'a'; 128]));
+        for other in [&b""[..], b"a b", b"a\tb", b"\xe9", b"a/b", &[b'a'; 129], &[b'a'; 10_000]] {
+            assert!(!of(other), "{other:?}");
+        }
+    }
+}

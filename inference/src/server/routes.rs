@@ -1,0 +1,124 @@
+//! The routes, and the handlers of `/v1`.
+
+use std::time::Duration;
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{Method, StatusCode, Uri};
+
+use super::{
+    body, envelope,
+    error::ApiError,
+    format::{Endpoint, Format},
+    generate, probes,
+    request_id::RequestId,
+    respond::{self, Gates},
+    sse,
+    state::{Serving, SharedState},
+};
+use crate::{
+    openai::{Model, ModelList},
+    request::RequestError,
+};
+
+/// Everything that is answered.
+pub(super) fn router(state: SharedState) -> Router {
+    Router::new()
+        .route("/health", get(probes::health))
+        .route("/ping", get(probes::health).post(probes::health))
+        .route("/ready", get(probes::ready))
+        .route("/progress", get(probes::progress))
+        .route("/version", get(probes::version))
+        .route("/metrics", get(probes::metrics))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*id}", get(model))
+        .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/completions", post(completions))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), envelope::wrap))
+        .with_state(state)
+}
+
+async fn chat_completions(
+    State(state): State<SharedState>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    answer(state, id, Endpoint::Chat, request).await
+}
+
+async fn completions(
+    State(state): State<SharedState>,
+    Extension(id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    answer(state, id, Endpoint::Completion, request).await
+}
+
+async fn answer(
+    state: SharedState,
+    id: RequestId,
+    endpoint: Endpoint,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let serving = state.serving()?;
+    let tenant = generate::tenant(request.headers())?;
+    let body = body::read(request, state.flags.max_body_bytes.as_usize()).await?;
+    let job = generate::prepare(&serving, endpoint, body).await?;
+    let format = Format::new(endpoint, &id, &job.options);
+    let gates = Gates::new(&state.flags, &job.options);
+    let streaming = job.options.streaming.is_some();
+    let generation = generate::submit(&state, &serving, job, &id, tenant)?;
+    if !streaming {
+        return respond::whole(&format, generation, gates).await;
+    }
+    let interval = state.flags.sse_keep_alive_interval.get();
+    let keep_alive = (interval > 0).then(|| Duration::from_secs(interval));
+    Ok(sse::response(format, generation, gates, keep_alive))
+}
+
+async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> {
+    let serving = state.serving()?;
+    let names = serving.facts.served_names.iter();
+    let data = names.map(|name| model_object(&serving, name)).collect();
+    Ok(Json(ModelList { object: "list", data }).into_response())
+}
+
+async fn model(
+    State(state): State<SharedState>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let serving = state.serving()?;
+    let names = &serving.facts.served_names;
+    match names.iter().find(|name| **name == id) {
+        Some(name) => Ok(Json(model_object(&serving, name)).into_response()),
+        None => Err(RequestError::model_not_found(&id, names).into()),
+    }
+}
+
+fn model_object(serving: &Serving, name: &str) -> Model {
+    Model {
+        id: name.to_owned(),
+        object: "model",
+        created: serving.created,
+        owned_by: "candela",
+        root: serving.root.clone(),
+        max_model_len: serving.facts.max_model_len,
+    }
+}
+
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(crate::request::limits::ECHOED_CHARS_MAX).collect();
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is no route {method} {path}"))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not answer to {method}; see the Allow header", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}

@@ -1,0 +1,157 @@
+//! Answers as server-sent events: `data: {json}` per chunk, `data: [DONE]` at the end.
+
+use std::{collections::VecDeque, convert::Infallible, panic::AssertUnwindSafe, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use super::{
+    error::ApiError,
+    format::{ChunkExtras, Format},
+    generation::{Generation, Piece},
+    respond::Gates,
+};
+use crate::stats::RequestMetrics;
+
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+/// A comment, which clients skip.
+const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// Streams the answers. The body owns the generation: a client that hangs up cancels it.
+pub(super) fn response(
+    format: Format,
+    generation: Generation,
+    gates: Gates,
+    keep_alive: Option<Duration>,
+) -> Response {
+    let answers = generation.prompts().len() * generation.answers();
+    let events = Events {
+        format,
+        generation,
+        metrics: gates.metrics,
+        keep_alive,
+        frames: VecDeque::new(),
+        answers: vec![AnswerState::default(); answers],
+        opened: false,
+        done: false,
+    };
+    let frames = stream::unfold(events, |mut events| async {
+        events.next_frame().await.map(|frame| (frame, events))
+    });
+    let frames = AssertUnwindSafe(frames).catch_unwind().map(|frame| {
+        Ok::<_, Infallible>(frame.unwrap_or_else(|_| {
+            tracing::error!("streaming an answer panicked");
+            let error = data(&ApiError::internal().body());
+            [error, DONE].concat().into()
+        }))
+    });
+    let mut response = Body::from_stream(frames).into_response();
+    let headers = response.headers_mut();
+    let event_stream = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, event_stream);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies that buffer would hold the tokens back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn data(value: &impl Serialize) -> Bytes {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    [b"data: ", json.as_slice(), b"\n\n"].concat().into()
+}
+
+/// A stream of frames under way.
+struct Events {
+    format: Format,
+    generation: Generation,
+    /// Report what the request cost on the last chunk.
+    metrics: bool,
+    keep_alive: Option<Duration>,
+    /// Frames that are ready.
+    frames: VecDeque<Bytes>,
+    answers: Vec<AnswerState>,
+    opened: bool,
+    done: bool,
+}
+
+/// What of an answer is in no chunk yet.
+#[derive(Debug, Clone, Default)]
+struct AnswerState {
+    begun: bool,
+    tokens: Vec<u32>,
+}
+
+impl Events {
+    async fn next_frame(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                return Some(frame);
+            }
+            if self.done {
+                return None;
+            }
+            let next = self.generation.next();
+            let next = match self.keep_alive {
+                None => next.await,
+                Some(interval) => match tokio::time::timeout(interval, next).await {
+                    Ok(next) => next,
+                    Err(_) => return Some(KEEP_ALIVE),
+                },
+            };
+            match next {
+                Some(Ok(piece)) => self.push(piece),
+                Some(Err(error)) => self.fail(&error),
+                None => self.end(),
+            }
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        if !std::mem::replace(&mut self.opened, true) {
+            let opening = self.format.opening(&self.generation);
+            self.frames.extend(opening.iter().map(data));
+        }
+        let answer = &mut self.answers[piece.index];
+        answer.tokens.extend(piece.token);
+        if piece.text.is_empty() && piece.finish_reason.is_none() {
+            return;
+        }
+        let complete = self.generation.is_complete();
+        let extras = ChunkExtras {
+            tokens: std::mem::take(&mut answer.tokens),
+            first: !std::mem::replace(&mut answer.begun, true),
+            metrics: if complete && !self.format.include_usage() { self.record() } else { None },
+        };
+        let chunk = self.format.chunk(&self.generation, piece, extras);
+        self.frames.push_back(data(&chunk));
+        if complete {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if self.format.include_usage() {
+            let chunk = self.format.usage_chunk(self.generation.usage(), self.record());
+            self.frames.push_back(data(&chunk));
+        }
+        self.frames.push_back(DONE);
+        self.done = true;
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        self.frames.extend([data(&error.body()), DONE]);
+        self.done = true;
+    }
+
+    /// The record as `metrics`, if both gates are open; members without a value are left out.
+    fn record(&self) -> Option<serde_json::Value> {
+        let record = self.generation.record().filter(|_| self.metrics)?;
+        Some(RequestMetrics::new(&record).without_nulls().into())
+    }
+}

@@ -8,22 +8,14 @@ use crate::admission::service;
 use crate::cluster::Cluster;
 use crate::install::GPU_IMAGE;
 
-const NAME: &str = "with-gpu";
+/// The service of this part of the story.
+pub(crate) const NAME: &str = "with-gpu";
 
-/// The node gets one GPU in its status; the service gets the GPU image and rollout, and its pod is placed and becomes ready.
-pub(crate) fn schedules(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+/// A service that asks for a GPU gets the GPU image, and a rollout that needs no second GPU.
+pub(crate) fn deployment(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     let gpu = json!({"resources": {"limits": {"nvidia.com/gpu": 1}}});
     cluster.apply(&service(NAME, &gpu))?;
-    cluster.wait("inferenceservice", NAME, |service| {
-        let conditions = service["status"]["conditions"].to_string();
-        if conditions.contains("InsufficientCapacity") {
-            Ok(())
-        } else {
-            Err(conditions)
-        }
-    })?;
-
-    let deployment = cluster.get("deployment", NAME)?;
+    let deployment = cluster.wait("deployment", NAME, |_| Ok(()))?;
     let spec = &deployment["spec"];
     let container = &spec["template"]["spec"]["containers"][0];
     ensure!(
@@ -36,12 +28,26 @@ pub(crate) fn schedules(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         rollout["maxSurge"] == 0 && rollout["maxUnavailable"] == 1,
         "the rollout is {rollout}"
     );
+    let limits = &container["resources"]["limits"];
+    ensure!(limits["nvidia.com/gpu"] == "1", "the limits are {limits}");
+    let owner = &deployment["metadata"]["ownerReferences"][0];
     ensure!(
-        container["resources"]["limits"]["nvidia.com/gpu"] == "1",
-        "{}",
-        container["resources"]
+        owner["kind"] == "InferenceService" && owner["name"] == NAME,
+        "the owner is {owner}"
     );
+    Ok(())
+}
 
+/// Without a GPU the service says so. Then the node gets one in its status, and the pod is placed and becomes ready.
+pub(crate) fn schedules(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    cluster.wait("inferenceservice", NAME, |service| {
+        let conditions = service["status"]["conditions"].to_string();
+        if conditions.contains("InsufficientCapacity") {
+            Ok(())
+        } else {
+            Err(conditions)
+        }
+    })?;
     let capacity = json!({"status": {
         "capacity": {"nvidia.com/gpu": "1"}, "allocatable": {"nvidia.com/gpu": "1"},
     }});

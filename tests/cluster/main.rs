@@ -9,6 +9,7 @@ mod cluster;
 mod demo;
 mod gpu;
 mod install;
+mod operator;
 mod removal;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 type Step = (&'static str, fn(&Cluster<'_>) -> anyhow::Result<()>);
 
 /// With a node that runs pods.
-const CLUSTER_STORY: [Step; 9] = [
+const CLUSTER_STORY: [Step; 10] = [
     ("the images are on the node", install::images),
     (
         "the chart installs, and the operator runs in a restricted namespace",

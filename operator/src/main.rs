@@ -1,2 +1,258 @@
-//! The operator: turns InferenceServices into pods that run `candela-engine`.
-fn main() {}
+//! The command line of `candela-operator`.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use candela_operator::{
+    controller, leader,
+    lint::{self, Report},
+    local,
+    metrics::Metrics,
+    reconcile::{Context, Images, Settings, Written},
+    server,
+};
+use clap::{Args, Parser, Subcommand};
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::Instant,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Turns InferenceServices into pods that run candela-engine.
+#[derive(Debug, Parser)]
+#[command(name = "candela-operator", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the cluster and reconcile; what the chart runs
+    Run(Run),
+    /// Print the CustomResourceDefinition
+    Crd,
+    /// Say what the API server and the operator would say to a manifest
+    Lint {
+        /// The manifest; - is standard input
+        #[arg(short, long = "filename", value_name = "FILE|-")]
+        file: PathBuf,
+    },
+    /// Run a manifest's pod as a process on this machine, ask it a question, and show what the
+    /// answer cost
+    Local(Local),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Image of the engine for services without a GPU
+    #[arg(long, value_name = "IMAGE", env = "ENGINE_IMAGE_CPU")]
+    engine_image_cpu: String,
+
+    /// Image of the engine for services with a GPU; without one, those are not accepted
+    #[arg(long, value_name = "IMAGE", env = "ENGINE_IMAGE_GPU")]
+    engine_image_gpu: Option<String>,
+
+    /// Reconcile in this namespace only
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    /// Address of /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+
+    /// Name of the Lease that decides which replica reconciles
+    #[arg(long, value_name = "NAME", default_value = "candela-operator")]
+    lease: String,
+
+    /// Namespace of the Lease; without one this replica takes itself for the only one
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    lease_namespace: Option<String>,
+
+    /// Name of this replica, unique among them
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "candela-operator")]
+    identity: String,
+}
+
+#[derive(Debug, Args)]
+struct Local {
+    /// The manifest, with one InferenceService; - is standard input
+    #[arg(short, long = "filename", value_name = "FILE|-")]
+    file: PathBuf,
+
+    /// The engine's program [default: candela-engine beside this program, then on PATH]
+    #[arg(long, value_name = "FILE")]
+    engine: Option<PathBuf>,
+
+    /// Exit after the answer instead of serving until Ctrl-C
+    #[arg(long)]
+    once: bool,
+
+    /// Port to listen on, on loopback; 0 takes a free one [default: 8000, or a free one if taken]
+    #[arg(long)]
+    port: Option<u16>,
+
+    /// The question to ask
+    #[arg(long, value_name = "TEXT", default_value = "What is a fox?")]
+    ask: String,
+
+    /// Folder that stands in for the volume of a pvc:// source
+    #[arg(long, value_name = "FOLDER")]
+    models: Option<PathBuf>,
+
+    /// File that stands in for the Secret of spec.auth, with one key a line
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+
+    /// Show what the engine writes from the start
+    #[arg(long)]
+    verbose: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let started = Instant::now();
+    let done = match Cli::parse().command {
+        Command::Run(options) => run(options).await,
+        Command::Crd => print(&candela_crds::definition_yaml()),
+        Command::Lint { file } => lint_file(file),
+        Command::Local(options) => local(options, started).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("{error:#}");
+            // A list of findings says on each line that it is an error.
+            let prefix = if text.contains(": error: ") { "" } else { "error: " };
+            eprintln!("{prefix}{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Run) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let client = Client::try_default().await.context("finding the cluster")?;
+    let metrics = Metrics::new()?;
+    let stop = stop_signal()?;
+    let serving = server::serve(options.listen, metrics.clone(), stopped(stop.clone()));
+    let serving = tokio::spawn(serving);
+    let working = reconcile(&options, client, metrics, stop);
+    tokio::select! {
+        done = working => done,
+        served = serving => {
+            served?.with_context(|| format!("serving on {}", options.listen))?;
+            Ok(())
+        }
+    }
+}
+
+async fn reconcile(
+    options: &Run,
+    client: Client,
+    metrics: Metrics,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let candidate = options.lease_namespace.clone().map(|namespace| leader::Candidate {
+        namespace,
+        name: options.lease.clone(),
+        identity: options.identity.clone(),
+    });
+    let leadership = match &candidate {
+        Some(candidate) => {
+            tracing::info!(lease = candidate.name, identity = candidate.identity, "standing by");
+            tokio::select! {
+                leadership = leader::lead(client.clone(), candidate.clone()) => leadership,
+                () = stopped(stop.clone()) => return Ok(()),
+            }
+        }
+        None => {
+            tracing::warn!("no --lease-namespace: this replica takes itself for the only one");
+            leader::Leadership::unshared()
+        }
+    };
+    metrics.set_leading(true);
+    tracing::info!("leading: reconciling InferenceServices");
+    let reporter =
+        Reporter { controller: "candela-operator".to_owned(), instance: Some(options.identity.clone()) };
+    let context = Context {
+        client: client.clone(),
+        settings: Settings {
+            images: Images {
+                cpu: options.engine_image_cpu.clone(),
+                gpu: options.engine_image_gpu.clone().filter(|image| !image.is_empty()),
+            },
+        },
+        leadership: leadership.clone(),
+        metrics: metrics.clone(),
+        recorder: Recorder::new(client.clone(), reporter),
+        written: Written::default(),
+    };
+    tokio::select! {
+        () = controller::run(context, options.namespace.as_deref(), stopped(stop)) => {}
+        () = leadership.lost() => {
+            metrics.set_leading(false);
+            anyhow::bail!("leadership was lost; another replica may reconcile by now");
+        }
+    }
+    metrics.set_leading(false);
+    if let Some(candidate) = &candidate {
+        leader::step_down(client, candidate).await.context("giving the lease back")?;
+    }
+    Ok(())
+}
+
+/// Turns true when this process is asked to end.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to end");
+        sender.send_replace(true);
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn lint_file(file: PathBuf) -> anyhow::Result<()> {
+    let text = lint::read(&file)?;
+    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    let Report { text, errors } = lint::lint(&name, &text)?;
+    print(&text)?;
+    match errors {
+        0 => Ok(()),
+        1 => anyhow::bail!("{name} has 1 error"),
+        errors => anyhow::bail!("{name} has {errors} errors"),
+    }
+}
+
+async fn local(options: Local, started: Instant) -> anyhow::Result<()> {
+    let Local { file, engine, once, port, ask, models, api_keys, verbose } = options;
+    let options =
+        local::Options { file, engine, once, port, ask, models, api_keys, verbose, started };
+    Ok(local::run(options, &mut std::io::stdout()).await?)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+}

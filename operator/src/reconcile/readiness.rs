@@ -1,0 +1,144 @@
+//! Why a pod does not answer, read from its status. Pure.
+
+use candela_crds::{ReadyReason, names::ENGINE_CONTAINER};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use kube::ResourceExt;
+
+/// Characters of a container's last words that a condition carries.
+const LAST_WORDS_MAX: usize = 1000;
+
+/// Reasons of a waiting container that mean its image is not there.
+const IMAGE_REASONS: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+];
+
+/// Reasons of a waiting container that mean it cannot be started as it is written.
+const START_REASONS: [&str; 4] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "PostStartHookError",
+];
+
+/// Whether the pod answers requests.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|(status, _)| status == "True") && !is_leaving(pod)
+}
+
+/// Whether the pod is being deleted.
+pub(super) fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// What stands in the way of `pod`, or `None` if it is ready, leaving, or simply still starting.
+pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, String)> {
+    if is_ready(pod) || is_leaving(pod) {
+        return None;
+    }
+    let name = pod.name_any();
+    if let Some(("False", message)) = condition(pod, "PodScheduled") {
+        let volume = message.to_lowercase().contains("persistentvolumeclaim");
+        let reason =
+            if volume { ReadyReason::VolumeUnavailable } else { ReadyReason::InsufficientCapacity };
+        return Some((reason, format!("pod {name} cannot be placed: {message}")));
+    }
+    let container = engine(pod)?;
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let why = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let detail = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+    if IMAGE_REASONS.contains(&why) {
+        let image = &container.image;
+        let message = format!("pod {name} cannot pull {image}: {why}: {detail}");
+        return Some((ReadyReason::ImagePullFailed, message));
+    }
+    if START_REASONS.contains(&why) {
+        let message = format!("pod {name} cannot start its container: {why}: {detail}");
+        return Some((ReadyReason::CrashLoop, message));
+    }
+    let ended = terminated(container)?;
+    Some(death(&name, ended, startup_seconds))
+}
+
+fn death(
+    pod: &str,
+    ended: &ContainerStateTerminated,
+    startup_seconds: i32,
+) -> (ReadyReason, String) {
+    let words = last_words(ended.message.as_deref().unwrap_or_default());
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        let message = format!(
+            "the engine in pod {pod} needed more memory than its limit: raise \
+             spec.resources.limits.memory{words}"
+        );
+        return (ReadyReason::OutOfMemory, message);
+    }
+    let ran = match (&ended.started_at, &ended.finished_at) {
+        (Some(started), Some(finished)) => finished.0.duration_since(started.0).as_secs(),
+        _ => 0,
+    };
+    if ran >= i64::from(startup_seconds) {
+        let message = format!(
+            "the engine in pod {pod} was not ready within {startup_seconds} s: raise \
+             spec.rollout.startupTimeoutSeconds if it only needs longer{words}"
+        );
+        return (ReadyReason::StartupTimeout, message);
+    }
+    let code = ended.exit_code;
+    (ReadyReason::CrashLoop, format!("the engine in pod {pod} ended with exit code {code}{words}"))
+}
+
+/// How the engine's container of a pod that is not ready ended last, if it did.
+fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+    now.or_else(|| container.last_state.as_ref().and_then(|state| state.terminated.as_ref()))
+}
+
+/// Where the pod is on its way to being ready.
+pub(super) fn phase(pod: &Pod) -> &'static str {
+    let state = engine(pod).and_then(|container| container.state.as_ref());
+    match state {
+        Some(state) if state.running.is_some() => "loads the model",
+        _ if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => "starts",
+        _ => "waits for a node",
+    }
+}
+
+fn engine(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers.iter().find(|container| container.name == ENGINE_CONTAINER)
+}
+
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((&found.status, found.message.as_deref().unwrap_or_default()))
+}
+
+/// The end of what a container wrote: the cause of death is in the last lines.
+fn last_words(message: &str) -> &str {
+    let message = message.trim();
+    let characters = message.chars().count();
+    let skipped = characters.saturating_sub(LAST_WORDS_MAX);
+    let start = message.char_indices().nth(skipped).map_or(message.len(), |(index, _)| index);
+    &message[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_the_last_and_whole_characters() {
+        let long = format!("{}ü the end", "ä".repeat(2000));
+        let words = last_words(&long);
+        assert_eq!(words.chars().count(), LAST_WORDS_MAX);
+        assert!(words.ends_with("ü the end"));
+        assert_eq!(last_words("  short \n"), "short");
+    }
+}

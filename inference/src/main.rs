@@ -1,6 +1,6 @@
 //! `candela-engine`: parses the flags, sets up the log, and runs the server.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use candela_engine::{
@@ -58,7 +58,11 @@ fn start_log(format: LogFormat) {
         .with_default_directive(tracing::Level::INFO.into())
         .with_env_var("CANDELA_LOG")
         .from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -1,0 +1,13 @@
+//! The HTTP surface against a real server on loopback, with a fake model behind the real engine: each
+//! letter is followed by the next one (`fake_model.rs`), so every answer is known beforehand.
+
+mod abuse;
+mod chat;
+mod client;
+mod completions;
+mod errors;
+mod fake_model;
+mod lifecycle;
+mod server;
+mod stats;
+mod streaming;

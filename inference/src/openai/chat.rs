@@ -46,7 +46,10 @@ pub struct ChatMessage {
 
 /// A message's content: text, or a list of parts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of objects with a type")]
+#[serde(
+    untagged,
+    expecting = "expected a string or a list of objects with a type"
+)]
 pub enum Content {
     /// Text.
     Text(String),

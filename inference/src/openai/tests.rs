@@ -22,9 +22,15 @@ fn messages_keep_the_members_that_only_templates_know() {
 fn prompts_come_in_four_shapes() {
     let prompt = |value| serde_json::from_value::<Prompt>(value);
     assert_eq!(prompt(json!("a")).unwrap(), Prompt::Text("a".into()));
-    assert_eq!(prompt(json!(["a"])).unwrap(), Prompt::Texts(vec!["a".into()]));
+    assert_eq!(
+        prompt(json!(["a"])).unwrap(),
+        Prompt::Texts(vec!["a".into()])
+    );
     assert_eq!(prompt(json!([1, 2])).unwrap(), Prompt::Ids(vec![1, 2]));
-    assert_eq!(prompt(json!([[1], [2]])).unwrap(), Prompt::IdLists(vec![vec![1], vec![2]]));
+    assert_eq!(
+        prompt(json!([[1], [2]])).unwrap(),
+        Prompt::IdLists(vec![vec![1], vec![2]])
+    );
     let error = prompt(json!([1, "a"])).unwrap_err().to_string();
     assert!(error.contains("list of token ids"), "{error}");
 }
@@ -47,7 +53,10 @@ fn a_chunk_has_no_member_that_was_not_asked_for() {
         system_fingerprint: "f",
         choices: vec![ChatChunkChoice {
             index: 0,
-            delta: ChatDelta { role: None, content: Some("a".into()) },
+            delta: ChatDelta {
+                role: None,
+                content: Some("a".into()),
+            },
             logprobs: None,
             finish_reason: None,
             token_ids: None,
@@ -66,6 +75,9 @@ fn a_chunk_has_no_member_that_was_not_asked_for() {
             }],
         })
     );
-    let with_usage = ChatChunk { usage: Some(None), ..chunk };
+    let with_usage = ChatChunk {
+        usage: Some(None),
+        ..chunk
+    };
     assert!(serde_json::to_value(&with_usage).unwrap()["usage"].is_null());
 }

@@ -60,7 +60,9 @@ impl AnswerText {
     /// was not given out before.
     pub fn push_token(&mut self, token: u32) -> String {
         self.take(token);
-        let safe = self.end.unwrap_or_else(|| self.stops.safe_bytes(&self.text));
+        let safe = self
+            .end
+            .unwrap_or_else(|| self.stops.safe_bytes(&self.text));
         self.release(safe)
     }
 
@@ -73,7 +75,11 @@ impl AnswerText {
     }
 
     fn release(&mut self, upto: usize) -> String {
-        let piece = self.text.get(self.released..upto).unwrap_or_default().to_owned();
+        let piece = self
+            .text
+            .get(self.released..upto)
+            .unwrap_or_default()
+            .to_owned();
         self.released = self.released.max(upto);
         piece
     }
@@ -105,8 +111,10 @@ mod tests {
     #[test]
     fn a_stop_string_is_never_half_given_out() {
         let mut answer = answer(&["END".to_owned()], false, 0);
-        let pieces: Vec<String> =
-            bytes("aEbEND").into_iter().map(|t| answer.push_token(t)).collect();
+        let pieces: Vec<String> = bytes("aEbEND")
+            .into_iter()
+            .map(|t| answer.push_token(t))
+            .collect();
         assert_eq!(pieces, ["a", "", "Eb", "", "", ""]);
         assert_eq!(answer.finish(), "");
     }
@@ -114,15 +122,20 @@ mod tests {
     #[test]
     fn what_was_held_back_comes_at_the_end() {
         let mut answer = answer(&["END".to_owned()], false, 0);
-        let pieces: String = bytes("aEN").into_iter().map(|t| answer.push_token(t)).collect();
+        let pieces: String = bytes("aEN")
+            .into_iter()
+            .map(|t| answer.push_token(t))
+            .collect();
         assert_eq!((pieces.as_str(), answer.finish().as_str()), ("a", "EN"));
     }
 
     #[test]
     fn no_stop_string_counts_before_min_tokens() {
         let mut answer = answer(&["a".to_owned()], false, 3);
-        let found: Vec<bool> =
-            bytes("aaaa").into_iter().map(|t| answer.push(t).is_some()).collect();
+        let found: Vec<bool> = bytes("aaaa")
+            .into_iter()
+            .map(|t| answer.push(t).is_some())
+            .collect();
         assert_eq!(found, [false, false, false, true]);
     }
 

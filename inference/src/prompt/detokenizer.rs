@@ -33,15 +33,26 @@ pub struct Detokenizer {
 impl Detokenizer {
     /// A detokenizer at the beginning of a text.
     pub fn new(tokenizer: Arc<Tokenizer>, skip_special_tokens: bool) -> Self {
-        Self { tokenizer, skip_special_tokens, window: Vec::new(), context: 0, emitted: 0 }
+        Self {
+            tokenizer,
+            skip_special_tokens,
+            window: Vec::new(),
+            context: 0,
+            emitted: 0,
+        }
     }
 
     /// Takes the next token and returns the text that is certain now; often none.
     pub fn push(&mut self, token: u32) -> String {
         self.window.push(token);
-        let text = self.tokenizer.decode(&self.window, self.skip_special_tokens);
+        let text = self
+            .tokenizer
+            .decode(&self.window, self.skip_special_tokens);
         let certain = certain_bytes(&text);
-        let piece = text.get(self.emitted..certain).unwrap_or_default().to_owned();
+        let piece = text
+            .get(self.emitted..certain)
+            .unwrap_or_default()
+            .to_owned();
         self.emitted = self.emitted.max(certain);
         if certain == text.len() && !piece.is_empty() || self.window.len() >= WINDOW_TOKENS_MAX {
             let rest = text.get(self.emitted..).unwrap_or_default();
@@ -54,7 +65,9 @@ impl Detokenizer {
 
     /// The text that waited for more bytes, with U+FFFD for those that never came.
     pub fn finish(&mut self) -> String {
-        let text = self.tokenizer.decode(&self.window, self.skip_special_tokens);
+        let text = self
+            .tokenizer
+            .decode(&self.window, self.skip_special_tokens);
         let rest = text.get(self.emitted..).unwrap_or_default().to_owned();
         self.emitted = text.len();
         rest
@@ -64,7 +77,10 @@ impl Detokenizer {
     fn shrink(&mut self) {
         self.window.drain(..self.context);
         self.context = self.window.len();
-        self.emitted = self.tokenizer.decode(&self.window, self.skip_special_tokens).len();
+        self.emitted = self
+            .tokenizer
+            .decode(&self.window, self.skip_special_tokens)
+            .len();
     }
 }
 

@@ -17,7 +17,9 @@ pub(super) fn tojson(
 ) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let separators: Option<Vec<String>> = options.get("separators")?;
-    let ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.or(ensure_ascii);
+    let ensure_ascii = options
+        .get::<Option<bool>>("ensure_ascii")?
+        .or(ensure_ascii);
     let sort_keys: Option<bool> = options.get("sort_keys")?;
     options.assert_all_used()?;
     let mut value = value.0;
@@ -30,14 +32,24 @@ pub(super) fn tojson(
             write(&value, PrettyFormatter::with_indent(indent.as_bytes()))
         }
         (None, Some([item, key])) => write(&value, Separated { item, key }),
-        (None, None) => write(&value, Separated { item: ", ", key: ": " }),
+        (None, None) => write(
+            &value,
+            Separated {
+                item: ", ",
+                key: ": ",
+            },
+        ),
         (None, Some(_)) => {
             let message = "tojson: separators must be two strings";
             return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
     }
     .map_err(|error| Error::new(ErrorKind::BadSerialization, "tojson").with_source(error))?;
-    let text = if ensure_ascii == Some(true) { ascii_only(&text) } else { text };
+    let text = if ensure_ascii == Some(true) {
+        ascii_only(&text)
+    } else {
+        text
+    };
     Ok(Value::from_safe_string(text))
 }
 
@@ -56,12 +68,28 @@ struct Separated<'a> {
 }
 
 impl Formatter for Separated<'_> {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { w.write_all(self.item.as_bytes()) }
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            w.write_all(self.item.as_bytes())
+        }
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { w.write_all(self.item.as_bytes()) }
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            w.write_all(self.item.as_bytes())
+        }
     }
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, w: &mut W) -> io::Result<()> {

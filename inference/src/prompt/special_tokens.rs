@@ -33,9 +33,10 @@ impl TokenizerConfig {
             None | Some(Value::Null) => Vec::new(),
             Some(value) => match Templates::deserialize(value)? {
                 Templates::One(template) => vec![("default".to_owned(), template)],
-                Templates::Named(list) => {
-                    list.into_iter().map(|named| (named.name, named.template)).collect()
-                }
+                Templates::Named(list) => list
+                    .into_iter()
+                    .map(|named| (named.name, named.template))
+                    .collect(),
             },
         };
         let special_tokens = config
@@ -46,7 +47,10 @@ impl TokenizerConfig {
                 Some((name.clone(), text.into()))
             })
             .collect();
-        Ok(Self { special_tokens, templates })
+        Ok(Self {
+            special_tokens,
+            templates,
+        })
     }
 }
 
@@ -64,7 +68,10 @@ mod tests {
             "chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}],
         });
         let config = TokenizerConfig::from_bytes(file.to_string().as_bytes()).unwrap();
-        assert_eq!(Value::from(config.special_tokens), json!({"bos_token": "<s>", "eos_token": "</s>"}));
+        assert_eq!(
+            Value::from(config.special_tokens),
+            json!({"bos_token": "<s>", "eos_token": "</s>"})
+        );
         assert_eq!(config.templates[1], ("tool_use".to_owned(), "b".to_owned()));
         let one = TokenizerConfig::from_bytes(br#"{"chat_template": "a"}"#).unwrap();
         assert_eq!(one.templates, [("default".to_owned(), "a".to_owned())]);

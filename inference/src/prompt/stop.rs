@@ -21,7 +21,12 @@ impl StopMatcher {
     /// A matcher for these strings, none of them empty.
     pub fn new(stops: Vec<Arc<str>>, include: bool) -> Self {
         let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
-        Self { stops, longest, include, checked: 0 }
+        Self {
+            stops,
+            longest,
+            include,
+            checked: 0,
+        }
     }
 
     /// Looks at what `text` has more than at the last call.
@@ -38,7 +43,11 @@ impl StopMatcher {
             .min_by_key(|&(start, _)| start)
             .map(|(start, stop)| StopMatch {
                 stop: stop.clone(),
-                text_bytes: if self.include { start + stop.len() } else { start },
+                text_bytes: if self.include {
+                    start + stop.len()
+                } else {
+                    start
+                },
             })
     }
 
@@ -84,9 +93,15 @@ mod tests {
     #[test]
     fn what_could_become_a_stop_string_is_not_safe() {
         let stop = matcher(&["END", "é!"], false);
-        for (text, safe) in
-            [("abc", 3), ("abE", 2), ("abEN", 2), ("abEN ", 5), ("abé", 2), ("E", 0), ("", 0)]
-        {
+        for (text, safe) in [
+            ("abc", 3),
+            ("abE", 2),
+            ("abEN", 2),
+            ("abEN ", 5),
+            ("abé", 2),
+            ("E", 0),
+            ("", 0),
+        ] {
             assert_eq!(stop.safe_bytes(text), safe, "{text}");
         }
         assert_eq!(matcher(&[], false).safe_bytes("abc"), 3);

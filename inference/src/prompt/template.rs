@@ -98,15 +98,20 @@ impl ChatTemplate {
     /// # Errors
     /// [`TemplateError`] when it is malformed, or unbounded even for the shortest of chats.
     pub fn from_files(files: TemplateFiles) -> Result<Option<Self>, TemplateError> {
-        let TemplateFiles { flag, jinja, tokenizer_config } = files;
+        let TemplateFiles {
+            flag,
+            jinja,
+            tokenizer_config,
+        } = files;
         let config = tokenizer_config
             .map(|bytes| TokenizerConfig::from_bytes(&bytes).map_err(TemplateError::Config))
             .transpose()?
             .unwrap_or_default();
         let templates = match flag.or(jinja) {
             Some(bytes) => {
-                let text = String::from_utf8(bytes)
-                    .map_err(|_| TemplateError::NotText { name: DEFAULT.to_owned() })?;
+                let text = String::from_utf8(bytes).map_err(|_| TemplateError::NotText {
+                    name: DEFAULT.to_owned(),
+                })?;
                 vec![(DEFAULT.to_owned(), text)]
             }
             None => config.templates,
@@ -124,7 +129,11 @@ impl ChatTemplate {
                 .map_err(|source| TemplateError::Compile { name, source })?;
         }
         let has_tool_use = environment.get_template(TOOL_USE).is_ok();
-        let template = Self { environment, special_tokens: config.special_tokens, has_tool_use };
+        let template = Self {
+            environment,
+            special_tokens: config.special_tokens,
+            has_tool_use,
+        };
         template.try_shortest_chat()?;
         Ok(Some(template))
     }
@@ -148,7 +157,11 @@ impl ChatTemplate {
     /// # Errors
     /// [`RenderError`], fit for the client.
     pub fn render(&self, input: &ChatInput, now: u64) -> Result<String, RenderError> {
-        let name = if input.tools.is_some() && self.has_tool_use { TOOL_USE } else { DEFAULT };
+        let name = if input.tools.is_some() && self.has_tool_use {
+            TOOL_USE
+        } else {
+            DEFAULT
+        };
         let template = self
             .environment
             .get_template(name)
@@ -156,9 +169,15 @@ impl ChatTemplate {
         let mut context = self.special_tokens.clone();
         context.extend(input.kwargs.clone());
         context.insert("messages".to_owned(), Value::Array(input.messages.clone()));
-        context.insert("tools".to_owned(), input.tools.clone().map_or(Value::Null, Value::Array));
+        context.insert(
+            "tools".to_owned(),
+            input.tools.clone().map_or(Value::Null, Value::Array),
+        );
         context.insert("documents".to_owned(), Value::Null);
-        context.insert("add_generation_prompt".to_owned(), input.add_generation_prompt.into());
+        context.insert(
+            "add_generation_prompt".to_owned(),
+            input.add_generation_prompt.into(),
+        );
         context.insert(NOW.to_owned(), now.into());
         let mut text = Bounded(Vec::new());
         template
@@ -166,7 +185,11 @@ impl ChatTemplate {
             .map_err(|error| render_error(&error))?;
         let text = String::from_utf8(text.0)
             .map_err(|_| RenderError::Refused("it wrote no UTF-8".to_owned()))?;
-        if input.continue_final_message { cut_after_final(text, input) } else { Ok(text) }
+        if input.continue_final_message {
+            cut_after_final(text, input)
+        } else {
+            Ok(text)
+        }
     }
 }
 
@@ -177,24 +200,36 @@ const NOW: &str = "__candela_now";
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
     environment.set_syntax(syntax.expect("Jinja's own delimiters"));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(TEMPLATE_FUEL));
     environment.add_filter("tojson", tojson);
-    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
-    });
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> Result<String, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        },
+    );
     environment.add_function("strftime_now", strftime_now);
     environment
 }
 
 /// The date and time in UTC, by a format as in Python's `strftime`.
 fn strftime_now(state: &minijinja::State<'_, '_>, format: String) -> Result<String, Error> {
-    let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok()).unwrap_or(0);
+    let now = state
+        .lookup(NOW)
+        .and_then(|now| i64::try_from(now).ok())
+        .unwrap_or(0);
     let invalid = |error: jiff::Error| {
-        Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}"))
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("strftime_now: {error}"),
+        )
     };
     let now = jiff::Timestamp::from_second(now).map_err(invalid)?;
     let now = now.to_zoned(jiff::tz::TimeZone::UTC);
@@ -227,17 +262,29 @@ fn render_error(error: &Error) -> RenderError {
 
 /// Why, without where: templates are none of the client's business.
 fn reason(error: &Error) -> String {
-    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+    error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned)
 }
 
 /// The text up to the end of the final message's content, its surrounding space aside.
 fn cut_after_final(mut text: String, input: &ChatInput) -> Result<String, RenderError> {
-    let last = input.messages.last().and_then(|message| message["content"].as_str());
+    let last = input
+        .messages
+        .last()
+        .and_then(|message| message["content"].as_str());
     let last = last.unwrap_or_default();
-    let start = text.rfind(last.trim()).ok_or(RenderError::NothingToContinue)?;
+    let start = text
+        .rfind(last.trim())
+        .ok_or(RenderError::NothingToContinue)?;
     // Templates trim; what space follows in the message is kept if the template kept it.
     let whole = last.trim_start();
-    let end = start + if text[start..].starts_with(whole) { whole.len() } else { last.trim().len() };
+    let end = start
+        + if text[start..].starts_with(whole) {
+            whole.len()
+        } else {
+            last.trim().len()
+        };
     text.truncate(end);
     Ok(text)
 }

@@ -50,14 +50,19 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| TokenizerError::Parse(error.to_string()))?;
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| TokenizerError::Parse(error.to_string()))?;
+        inner
+            .with_truncation(None)
+            .map_err(|error| TokenizerError::Parse(error.to_string()))?;
         let vocab = inner.get_vocab(true);
         let tokens = vocab.values().max().map_or(0, |&last| last as usize + 1);
         if tokens > vocab_size {
             return Err(TokenizerError::LargerThanModel { tokens, vocab_size });
         }
         let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(1).max(1);
-        Ok(Self { inner, token_bytes_max })
+        Ok(Self {
+            inner,
+            token_bytes_max,
+        })
     }
 
     /// The tokens of `text`. Special tokens written in it are read as such.
@@ -75,7 +80,9 @@ impl Tokenizer {
     /// The text of `ids`; bytes that are no UTF-8 become U+FFFD, ids beyond the tokenizer nothing.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
         // Decoders fail on malformed configurations only; a token then has no text.
-        self.inner.decode(ids, skip_special_tokens).unwrap_or_default()
+        self.inner
+            .decode(ids, skip_special_tokens)
+            .unwrap_or_default()
     }
 
     /// A lower bound of the tokens of a text so long, to refuse hopeless prompts without the work.
@@ -101,7 +108,13 @@ mod tests {
     #[test]
     fn a_tokenizer_larger_than_its_model_is_refused() {
         let error = Tokenizer::from_bytes(&test_tokenizer::json(), 200).unwrap_err();
-        assert!(matches!(error, TokenizerError::LargerThanModel { vocab_size: 200, .. }));
+        assert!(matches!(
+            error,
+            TokenizerError::LargerThanModel {
+                vocab_size: 200,
+                ..
+            }
+        ));
         assert!(Tokenizer::from_bytes(b"{}", 200).is_err());
     }
 

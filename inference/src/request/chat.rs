@@ -30,17 +30,17 @@ pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, Reques
     let shared: crate::openai::GenerationOptions = parse::fields(&object)?;
     let chat: ChatRequest = parse::fields(&object)?;
     drop(object);
-    let newer = options::answer_length(
-        "max_completion_tokens",
-        chat.max_completion_tokens,
-        facts,
-    )?;
+    let newer = options::answer_length("max_completion_tokens", chat.max_completion_tokens, facts)?;
     let older = options::answer_length("max_tokens", shared.max_tokens, facts)?;
     let length = newer.or(older).unwrap_or(AnswerLength::Rest);
     let options = CheckedOptions::check(shared, length, facts)?;
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
-    Ok(CheckedChat { options, input: chat_input(chat)?, add_special_tokens })
+    Ok(CheckedChat {
+        options,
+        input: chat_input(chat)?,
+        add_special_tokens,
+    })
 }
 
 fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
@@ -60,7 +60,9 @@ fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
     }
     let messages = chat.messages.into_iter().enumerate();
     Ok(ChatInput {
-        messages: messages.map(|(i, m)| template_message(i, m)).collect::<Result<_, _>>()?,
+        messages: messages
+            .map(|(i, m)| template_message(i, m))
+            .collect::<Result<_, _>>()?,
         tools: chat.tools,
         add_generation_prompt,
         continue_final_message,
@@ -109,8 +111,13 @@ fn joined_text(i: usize, parts: Vec<ContentPart>) -> Result<String, RequestError
 
 /// Clients send a tool call's arguments as JSON text; templates print them with `tojson`.
 fn parse_arguments(call: &mut Value) {
-    let Some(arguments) = call.pointer_mut("/function/arguments") else { return };
-    if let Some(parsed) = arguments.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+    let Some(arguments) = call.pointer_mut("/function/arguments") else {
+        return;
+    };
+    if let Some(parsed) = arguments
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+    {
         *arguments = parsed;
     }
 }

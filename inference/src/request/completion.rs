@@ -54,7 +54,11 @@ pub fn check_completion(
         );
         return Err(RequestError::invalid("prompt", message));
     }
-    Ok(CheckedCompletion { options, prompts, add_special_tokens })
+    Ok(CheckedCompletion {
+        options,
+        prompts,
+        add_special_tokens,
+    })
 }
 
 fn prompts(prompt: Prompt, facts: &ModelFacts) -> Result<Vec<PromptInput>, RequestError> {
@@ -63,13 +67,17 @@ fn prompts(prompt: Prompt, facts: &ModelFacts) -> Result<Vec<PromptInput>, Reque
         Prompt::Texts(texts) => {
             bounded_count(texts.len())?;
             let texts = texts.into_iter().enumerate();
-            texts.map(|(i, text)| text_prompt(format!("prompt[{i}]"), text)).collect()
+            texts
+                .map(|(i, text)| text_prompt(format!("prompt[{i}]"), text))
+                .collect()
         }
         Prompt::Ids(ids) => Ok(vec![id_prompt("prompt", &ids, facts)?]),
         Prompt::IdLists(lists) => {
             bounded_count(lists.len())?;
             let lists = lists.iter().enumerate();
-            lists.map(|(i, ids)| id_prompt(&format!("prompt[{i}]"), ids, facts)).collect()
+            lists
+                .map(|(i, ids)| id_prompt(&format!("prompt[{i}]"), ids, facts))
+                .collect()
         }
     }
 }
@@ -79,7 +87,10 @@ fn bounded_count(count: usize) -> Result<(), RequestError> {
         return Ok(());
     }
     let max = limits::PROMPTS_MAX;
-    Err(RequestError::invalid("prompt", format!("prompt: from 1 to {max} prompts, not {count}")))
+    Err(RequestError::invalid(
+        "prompt",
+        format!("prompt: from 1 to {max} prompts, not {count}"),
+    ))
 }
 
 fn text_prompt(param: String, text: String) -> Result<PromptInput, RequestError> {
@@ -94,10 +105,15 @@ fn id_prompt(param: &str, ids: &[i64], facts: &ModelFacts) -> Result<PromptInput
         return Err(empty(param.to_owned()));
     }
     if ids.len() >= facts.max_model_len {
-        return Err(options::prompt_too_long(param, ids.len(), facts.max_model_len));
+        return Err(options::prompt_too_long(
+            param,
+            ids.len(),
+            facts.max_model_len,
+        ));
     }
     let ids = ids.iter().enumerate();
-    let ids = ids.map(|(i, &id)| options::token_id(id, facts.vocab_size, || format!("{param}[{i}]")));
+    let ids =
+        ids.map(|(i, &id)| options::token_id(id, facts.vocab_size, || format!("{param}[{i}]")));
     ids.collect::<Result<_, _>>().map(PromptInput::Ids)
 }
 

@@ -33,11 +33,18 @@ impl RequestError {
 
     /// A 404 for a model that is not served here.
     pub fn model_not_found(asked: &str, served: &[String]) -> Self {
-        let asked: String = asked.chars().take(super::limits::ECHOED_CHARS_MAX).collect();
+        let asked: String = asked
+            .chars()
+            .take(super::limits::ECHOED_CHARS_MAX)
+            .collect();
         Self {
             message: format!(
                 "model: `{asked}` is not served here; served: {}",
-                served.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                served
+                    .iter()
+                    .map(|name| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             param: Some("model".to_owned()),
             kind: RequestErrorKind::ModelNotFound,

@@ -71,9 +71,15 @@ impl CheckedOptions {
         let sampling = sampling(&options, length, facts)?;
         let streaming = streaming(&options)?;
         let user = options.user.filter(|user| !user.is_empty());
-        if user.as_ref().is_some_and(|user| user.len() > limits::USER_BYTES_MAX) {
+        if user
+            .as_ref()
+            .is_some_and(|user| user.len() > limits::USER_BYTES_MAX)
+        {
             let max = limits::USER_BYTES_MAX;
-            return Err(RequestError::invalid("user", format!("user: at most {max} bytes")));
+            return Err(RequestError::invalid(
+                "user",
+                format!("user: at most {max} bytes"),
+            ));
         }
         Ok(Self {
             model,
@@ -104,9 +110,15 @@ impl CheckedOptions {
         max_model_len: usize,
     ) -> Result<SamplingParams, RequestError> {
         if prompt_tokens == 0 {
-            return Err(RequestError::invalid(param, format!("{param}: the prompt is empty")));
+            return Err(RequestError::invalid(
+                param,
+                format!("{param}: the prompt is empty"),
+            ));
         }
-        let Some(rest) = max_model_len.checked_sub(prompt_tokens).filter(|&rest| rest > 0) else {
+        let Some(rest) = max_model_len
+            .checked_sub(prompt_tokens)
+            .filter(|&rest| rest > 0)
+        else {
             return Err(prompt_too_long(param, prompt_tokens, max_model_len));
         };
         let max_tokens = match self.length {
@@ -131,7 +143,10 @@ impl CheckedOptions {
                 format!("min_tokens: {min_tokens} is more than the answer's {max_tokens} tokens"),
             ));
         }
-        Ok(SamplingParams { max_tokens, ..self.sampling.clone() })
+        Ok(SamplingParams {
+            max_tokens,
+            ..self.sampling.clone()
+        })
     }
 
     /// Tokens before which no stop string ends the answer.
@@ -166,9 +181,11 @@ fn served_name(asked: Option<&str>, served: &[String]) -> Result<String, Request
 fn answers(n: Option<i64>, facts: &ModelFacts) -> Result<NonZeroUsize, RequestError> {
     let max = limits::ANSWERS_MAX.min(facts.max_queued_sequences);
     let n = n.unwrap_or(1);
-    usize::try_from(n).ok().and_then(NonZeroUsize::new).filter(|n| n.get() <= max).ok_or_else(
-        || RequestError::invalid("n", format!("n: must be from 1 to {max}, not {n}")),
-    )
+    usize::try_from(n)
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .filter(|n| n.get() <= max)
+        .ok_or_else(|| RequestError::invalid("n", format!("n: must be from 1 to {max}, not {n}")))
 }
 
 fn sampling(
@@ -228,25 +245,27 @@ fn seed(seed: i128) -> Result<u64, RequestError> {
         .map_err(|_| RequestError::invalid("seed", "seed: must be an integer of 64 bits"))
 }
 
-fn min_tokens(
-    asked: i64,
-    length: AnswerLength,
-    facts: &ModelFacts,
-) -> Result<usize, RequestError> {
+fn min_tokens(asked: i64, length: AnswerLength, facts: &ModelFacts) -> Result<usize, RequestError> {
     let max = match length {
         AnswerLength::Exactly(tokens) | AnswerLength::AtMost(tokens) => tokens,
         AnswerLength::Rest => facts.max_model_len - 1,
     };
-    usize::try_from(asked).ok().filter(|&min| min <= max).ok_or_else(|| {
-        let message = format!("min_tokens: must be from 0 to the answer's {max}, not {asked}");
-        RequestError::invalid("min_tokens", message)
-    })
+    usize::try_from(asked)
+        .ok()
+        .filter(|&min| min <= max)
+        .ok_or_else(|| {
+            let message = format!("min_tokens: must be from 0 to the answer's {max}, not {asked}");
+            RequestError::invalid("min_tokens", message)
+        })
 }
 
 fn stop_token_ids(ids: Option<&[i64]>, vocab_size: usize) -> Result<Vec<u32>, RequestError> {
     let ids = ids.unwrap_or_default();
     if ids.len() > limits::STOP_TOKEN_IDS_MAX {
-        let message = format!("stop_token_ids: at most {} of them", limits::STOP_TOKEN_IDS_MAX);
+        let message = format!(
+            "stop_token_ids: at most {} of them",
+            limits::STOP_TOKEN_IDS_MAX
+        );
         return Err(RequestError::invalid("stop_token_ids", message));
     }
     ids.iter()
@@ -261,24 +280,37 @@ pub(super) fn token_id(
     vocab_size: usize,
     param: impl FnOnce() -> String,
 ) -> Result<u32, RequestError> {
-    u32::try_from(id).ok().filter(|&id| (id as usize) < vocab_size).ok_or_else(|| {
-        let param = param();
-        let last = vocab_size - 1;
-        let message = format!("{param}: {id} is not a token; the vocabulary is from 0 to {last}");
-        RequestError::invalid(param, message)
-    })
+    u32::try_from(id)
+        .ok()
+        .filter(|&id| (id as usize) < vocab_size)
+        .ok_or_else(|| {
+            let param = param();
+            let last = vocab_size - 1;
+            let message =
+                format!("{param}: {id} is not a token; the vocabulary is from 0 to {last}");
+            RequestError::invalid(param, message)
+        })
 }
 
 fn stop_strings(stop: Vec<String>) -> Result<Vec<Arc<str>>, RequestError> {
     let refuse = |message: String| Err(RequestError::invalid("stop", message));
     if stop.len() > limits::STOP_STRINGS_MAX {
-        return refuse(format!("stop: at most {} strings", limits::STOP_STRINGS_MAX));
+        return refuse(format!(
+            "stop: at most {} strings",
+            limits::STOP_STRINGS_MAX
+        ));
     }
     if stop.iter().any(String::is_empty) {
         return refuse("stop: an empty string stops nothing; leave it out".to_owned());
     }
-    if stop.iter().any(|stop| stop.len() > limits::STOP_STRING_BYTES_MAX) {
-        return refuse(format!("stop: at most {} bytes each", limits::STOP_STRING_BYTES_MAX));
+    if stop
+        .iter()
+        .any(|stop| stop.len() > limits::STOP_STRING_BYTES_MAX)
+    {
+        return refuse(format!(
+            "stop: at most {} bytes each",
+            limits::STOP_STRING_BYTES_MAX
+        ));
     }
     Ok(stop.into_iter().map(Arc::from).collect())
 }

@@ -26,7 +26,10 @@ fn chat(extra: Value) -> Result<CheckedChat, RequestError> {
 }
 
 fn completion(extra: Value) -> Result<CheckedCompletion, RequestError> {
-    check_completion(&with(json!({"model": "m", "prompt": "hi"}), extra), &facts())
+    check_completion(
+        &with(json!({"model": "m", "prompt": "hi"}), extra),
+        &facts(),
+    )
 }
 
 #[test]
@@ -56,21 +59,33 @@ fn each_bad_field_is_named() {
         ("stop_token_ids[1]", json!({"stop_token_ids": [49, 50]})),
         ("stop_token_ids[0]", json!({"stop_token_ids": [-1]})),
         ("stream_options", json!({"stream_options": {}})),
-        ("stream_options.include_usage", json!({"stream": true, "stream_options": {"include_usage": 1}})),
+        (
+            "stream_options.include_usage",
+            json!({"stream": true, "stream_options": {"include_usage": 1}}),
+        ),
         ("user", json!({"user": "a".repeat(1025)})),
         ("presence_penalty", json!({"presence_penalty": 0.1})),
         ("frequency_penalty", json!({"frequency_penalty": -1})),
         ("min_p", json!({"min_p": 0.1})),
         ("repetition_penalty", json!({"repetition_penalty": 1.1})),
         ("logit_bias", json!({"logit_bias": {"1": 1}})),
-        ("response_format", json!({"response_format": {"type": "json_object"}})),
-        ("structured_outputs", json!({"structured_outputs": {"regex": "a"}})),
+        (
+            "response_format",
+            json!({"response_format": {"type": "json_object"}}),
+        ),
+        (
+            "structured_outputs",
+            json!({"structured_outputs": {"regex": "a"}}),
+        ),
         ("prompt_logprobs", json!({"prompt_logprobs": 1})),
         ("priority", json!({"priority": 1})),
         ("cache_salt", json!({"cache_salt": "a"})),
     ];
     for (param, extra) in cases {
-        for error in [chat(extra.clone()).unwrap_err(), completion(extra.clone()).unwrap_err()] {
+        for error in [
+            chat(extra.clone()).unwrap_err(),
+            completion(extra.clone()).unwrap_err(),
+        ] {
             assert_eq!(error.param.as_deref(), Some(param), "{extra}: {error}");
             assert_eq!(error.kind, RequestErrorKind::Invalid);
             assert!(error.message.starts_with(param), "{extra}: {error}");
@@ -85,8 +100,14 @@ fn each_bad_field_of_a_chat_is_named() {
         ("messages", json!({"messages": []})),
         ("messages", json!({"messages": null})),
         ("messages[0].role", json!({"messages": [{"content": "hi"}]})),
-        ("messages[0].content[0].type", user(json!([{"type": "image_url", "image_url": {}}]))),
-        ("messages[0].content[0].text", user(json!([{"type": "text"}]))),
+        (
+            "messages[0].content[0].type",
+            user(json!([{"type": "image_url", "image_url": {}}])),
+        ),
+        (
+            "messages[0].content[0].text",
+            user(json!([{"type": "text"}])),
+        ),
         ("max_completion_tokens", json!({"max_completion_tokens": 0})),
         ("logprobs", json!({"logprobs": true})),
         ("top_logprobs", json!({"top_logprobs": 1})),
@@ -94,7 +115,10 @@ fn each_bad_field_of_a_chat_is_named() {
         ("tools", json!({"tools": [{"type": "function"}]})),
         ("tool_choice", json!({"tool_choice": "auto"})),
         ("chat_template", json!({"chat_template": "a"})),
-        ("continue_final_message", json!({"continue_final_message": true})),
+        (
+            "continue_final_message",
+            json!({"continue_final_message": true}),
+        ),
     ];
     for (param, extra) in cases {
         let error = chat(extra.clone()).unwrap_err();
@@ -139,12 +163,16 @@ fn neutral_values_and_unknown_fields_pass() {
     chat(json!({"logprobs": false, "top_logprobs": 0, "tools": null, "tool_choice": "none"}))
         .unwrap();
     chat(json!({"tools": [{"type": "function"}], "tool_choice": "none"})).unwrap();
-    completion(json!({"best_of": 3, "n": 3, "echo": false, "suffix": "", "logprobs": null})).unwrap();
+    completion(json!({"best_of": 3, "n": 3, "echo": false, "suffix": "", "logprobs": null}))
+        .unwrap();
 }
 
 #[test]
 fn the_model_is_one_of_its_names_or_not_given() {
-    assert_eq!(chat(json!({"model": "alias"})).unwrap().options.model, "alias");
+    assert_eq!(
+        chat(json!({"model": "alias"})).unwrap().options.model,
+        "alias"
+    );
     assert_eq!(chat(json!({"model": null})).unwrap().options.model, "m");
     let error = chat(json!({"model": "../m"})).unwrap_err();
     assert_eq!(error.kind, RequestErrorKind::ModelNotFound);
@@ -172,7 +200,8 @@ fn bodies_that_are_no_object_are_refused() {
 
 #[test]
 fn of_two_equal_keys_the_last_counts() {
-    let body = br#"{"messages": [], "messages": [{"role": "user", "content": "a"}], "n": 0, "n": 2}"#;
+    let body =
+        br#"{"messages": [], "messages": [{"role": "user", "content": "a"}], "n": 0, "n": 2}"#;
     assert_eq!(check_chat(body, &facts()).unwrap().options.answers.get(), 2);
 }
 
@@ -184,7 +213,10 @@ fn the_answers_length_is_what_fits() {
     };
     assert_eq!(params(json!({}), 10).unwrap().max_tokens, 16);
     assert_eq!(params(json!({}), 95).unwrap().max_tokens, 5);
-    assert_eq!(params(json!({"max_tokens": 20}), 80).unwrap().max_tokens, 20);
+    assert_eq!(
+        params(json!({"max_tokens": 20}), 80).unwrap().max_tokens,
+        20
+    );
     let error = params(json!({"max_tokens": 21}), 80).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("max_tokens"));
     let error = params(json!({}), 100).unwrap_err();
@@ -193,7 +225,10 @@ fn the_answers_length_is_what_fits() {
     assert!(params(json!({}), 0).is_err());
     assert!(params(json!({"min_tokens": 10}), 95).is_err());
     let options = chat(json!({})).unwrap().options;
-    assert_eq!(options.params_for(10, "messages", 100).unwrap().max_tokens, 90);
+    assert_eq!(
+        options.params_for(10, "messages", 100).unwrap().max_tokens,
+        90
+    );
 }
 
 #[test]
@@ -205,17 +240,32 @@ fn sampling_is_the_requests_or_the_models() {
     .unwrap();
     let params = |extra: Value| {
         let body = with(json!({"prompt": "a"}), extra);
-        check_completion(&body, &facts).unwrap().options.params_for(1, "prompt", 100).unwrap()
+        check_completion(&body, &facts)
+            .unwrap()
+            .options
+            .params_for(1, "prompt", 100)
+            .unwrap()
     };
     let own = params(json!({}));
-    assert_eq!((own.temperature, own.top_k, own.top_p, own.seed), (0.6, 20, 0.95, None));
+    assert_eq!(
+        (own.temperature, own.top_k, own.top_p, own.seed),
+        (0.6, 20, 0.95, None)
+    );
     let asked = params(json!({"temperature": 0, "top_k": -1, "top_p": 1, "seed": -1}));
     assert_eq!((asked.temperature, asked.top_k, asked.top_p), (0.0, 0, 1.0));
     assert_eq!(asked.seed, Some(u64::MAX));
     assert_eq!(params(json!({"temperature": 1e-300})).temperature, 0.01);
     assert_eq!(params(json!({"seed": u64::MAX})).seed, Some(u64::MAX));
-    for bad in ["{\"temperature\": -1}", "{\"top_p\": 0}", "{\"top_k\": -5}", "[]"] {
-        assert!(SamplingDefaults::from_generation_config(bad.as_bytes()).is_err(), "{bad}");
+    for bad in [
+        "{\"temperature\": -1}",
+        "{\"top_p\": 0}",
+        "{\"top_k\": -5}",
+        "[]",
+    ] {
+        assert!(
+            SamplingDefaults::from_generation_config(bad.as_bytes()).is_err(),
+            "{bad}"
+        );
     }
 }
 
@@ -229,5 +279,8 @@ fn content_reaches_the_template_as_text_and_arguments_as_objects() {
     .unwrap();
     assert_eq!(checked.input.messages[0]["content"], "a\nb");
     assert_eq!(checked.input.messages[1]["content"], "");
-    assert_eq!(checked.input.messages[1]["tool_calls"][0]["function"]["arguments"]["x"], 1);
+    assert_eq!(
+        checked.input.messages[1]["tool_calls"][0]["function"]["arguments"]["x"],
+        1
+    );
 }

@@ -12,14 +12,29 @@ pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestEr
     neutral_or("presence_penalty", zero(options.presence_penalty), "0")?;
     neutral_or("frequency_penalty", zero(options.frequency_penalty), "0")?;
     neutral_or("min_p", zero(options.min_p), "0")?;
-    neutral_or("repetition_penalty", options.repetition_penalty.is_none_or(|v| v == 1.0), "1")?;
-    neutral_or("logit_bias", options.logit_bias.as_ref().is_none_or(|b| b.is_empty()), "{}")?;
+    neutral_or(
+        "repetition_penalty",
+        options.repetition_penalty.is_none_or(|v| v == 1.0),
+        "1",
+    )?;
+    neutral_or(
+        "logit_bias",
+        options.logit_bias.as_ref().is_none_or(|b| b.is_empty()),
+        "{}",
+    )?;
     neutral_or(
         "response_format",
-        options.response_format.as_ref().is_none_or(|f| f["type"] == "text"),
+        options
+            .response_format
+            .as_ref()
+            .is_none_or(|f| f["type"] == "text"),
         "{\"type\": \"text\"}",
     )?;
-    neutral_or("structured_outputs", options.structured_outputs.is_none(), "null")?;
+    neutral_or(
+        "structured_outputs",
+        options.structured_outputs.is_none(),
+        "null",
+    )?;
     neutral_or("prompt_logprobs", options.prompt_logprobs.is_none(), "null")?;
     neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")?;
     neutral_or("cache_salt", options.cache_salt.is_none(), "null")
@@ -42,10 +57,15 @@ pub(super) fn refuse_chat(chat: &ChatRequest) -> Result<(), RequestError> {
             "tools",
             "tools: an empty list; leave the field out, or name at least one tool",
         )),
-        Some(_) => neutral_or("tools", choice == Some("none"), "null, or set tool_choice to \"none\""),
-        None if asks_for_tools => {
-            Err(RequestError::invalid("tool_choice", "tool_choice: only with tools"))
-        }
+        Some(_) => neutral_or(
+            "tools",
+            choice == Some("none"),
+            "null, or set tool_choice to \"none\"",
+        ),
+        None if asks_for_tools => Err(RequestError::invalid(
+            "tool_choice",
+            "tool_choice: only with tools",
+        )),
         None => Ok(()),
     }
 }
@@ -57,8 +77,14 @@ pub(super) fn refuse_completion(
 ) -> Result<(), RequestError> {
     neutral_or("echo", completion.echo != Some(true), "false")?;
     neutral_or("logprobs", completion.logprobs.is_none(), "null")?;
-    neutral_or("suffix", completion.suffix.as_ref().is_none_or(String::is_empty), "null")?;
-    let as_many = completion.best_of.is_none_or(|best| usize::try_from(best) == Ok(answers));
+    neutral_or(
+        "suffix",
+        completion.suffix.as_ref().is_none_or(String::is_empty),
+        "null",
+    )?;
+    let as_many = completion
+        .best_of
+        .is_none_or(|best| usize::try_from(best) == Ok(answers));
     neutral_or("best_of", as_many, "the value of n")
 }
 

@@ -42,7 +42,9 @@ pub(super) struct ApiKeys {
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeys").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ApiKeys")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +58,10 @@ impl ApiKeys {
         if keys.is_empty() {
             return Err(KeyFileError::Empty { path });
         }
-        Ok(Self { path, keys: ArcSwap::from_pointee(keys) })
+        Ok(Self {
+            path,
+            keys: ArcSwap::from_pointee(keys),
+        })
     }
 
     /// Follows the file for as long as the server runs. While it cannot be read the last keys stay;
@@ -93,16 +98,26 @@ impl ApiKeys {
     /// # Errors
     /// 401.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .map_or(&b""[..], |value| value.as_bytes());
         let token = match given.split_at_checked(7) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token,
-            _ => return Err(refusal("the request brings no API key: send Authorization: Bearer …")),
+            _ => {
+                return Err(refusal(
+                    "the request brings no API key: send Authorization: Bearer …",
+                ));
+            }
         };
         // Every key is compared, so that the time tells neither which matched nor how far.
         let known = self.keys.load().iter().fold(Choice::from(0), |known, key| {
             known | key.as_slice().ct_eq(token)
         });
-        if known.into() { Ok(()) } else { Err(refusal("the API key is not valid")) }
+        if known.into() {
+            Ok(())
+        } else {
+            Err(refusal("the API key is not valid"))
+        }
     }
 }
 
@@ -111,13 +126,19 @@ fn refusal(message: &str) -> ApiError {
 }
 
 fn read(path: &PathBuf) -> Result<Vec<Vec<u8>>, KeyFileError> {
-    let at = |source| KeyFileError::Read { path: path.clone(), source };
+    let at = |source| KeyFileError::Read {
+        path: path.clone(),
+        source,
+    };
     if fs::metadata(path).map_err(at)?.len() > limits::KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLarge { path: path.clone() });
     }
     let bytes = fs::read(path).map_err(at)?;
     let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    Ok(lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
 }
 
 #[cfg(test)]
@@ -139,7 +160,14 @@ mod tests {
         for good in ["Bearer first", "bearer second"] {
             keys.check(&bearer(good)).unwrap();
         }
-        for bad in ["Bearer ", "Bearer firs", "Bearer firstt", "Basic first", "first", ""] {
+        for bad in [
+            "Bearer ",
+            "Bearer firs",
+            "Bearer firstt",
+            "Basic first",
+            "first",
+            "",
+        ] {
             assert_eq!(keys.check(&bearer(bad)).unwrap_err().status, 401, "{bad}");
         }
         assert!(keys.check(&HeaderMap::new()).is_err());
@@ -150,8 +178,14 @@ mod tests {
     fn a_file_without_keys_does_not_start_a_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        assert!(matches!(ApiKeys::open(path.clone()), Err(KeyFileError::Read { .. })));
+        assert!(matches!(
+            ApiKeys::open(path.clone()),
+            Err(KeyFileError::Read { .. })
+        ));
         fs::write(&path, "\n \n").unwrap();
-        assert!(matches!(ApiKeys::open(path), Err(KeyFileError::Empty { .. })));
+        assert!(matches!(
+            ApiKeys::open(path),
+            Err(KeyFileError::Empty { .. })
+        ));
     }
 }

@@ -19,20 +19,24 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Ap
     if declared > bytes_max as u64 {
         return Err(too_large(bytes_max));
     }
-    tokio::time::timeout(limits::BODY_READ_TIMEOUT, collect(body, bytes_max)).await.unwrap_or_else(
-        |_| {
+    tokio::time::timeout(limits::BODY_READ_TIMEOUT, collect(body, bytes_max))
+        .await
+        .unwrap_or_else(|_| {
             let seconds = limits::BODY_READ_TIMEOUT.as_secs();
             let message = format!("the body did not arrive within {seconds} seconds");
             Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message))
-        },
-    )
+        })
 }
 
 async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "the body broke off or is malformed"))?;
+        let frame = frame.map_err(|_| {
+            ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "the body broke off or is malformed",
+            )
+        })?;
         if let Some(data) = frame.data_ref() {
             if data.len() > bytes_max - bytes.len() {
                 return Err(too_large(bytes_max));
@@ -49,15 +53,24 @@ fn too_large(bytes_max: usize) -> ApiError {
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = content_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "Content-Type: must be application/json",
         ));
     }
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(|value| value.as_bytes());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -18,14 +18,21 @@ use super::{
 };
 
 /// Wraps a handler. Only `/v1` is guarded by keys and waited for by the shutdown.
-pub(super) async fn wrap(State(state): State<SharedState>, mut request: Request, next: Next) -> Response {
+pub(super) async fn wrap(
+    State(state): State<SharedState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId::of(request.headers());
     let orca = OrcaFormat::asked(request.headers());
     let version = request.version();
     request.extensions_mut().insert(id.clone());
     let mut response = if is_api(request.uri().path()) {
         let guard = state.in_flight.enter();
-        let allowed = state.keys.as_ref().map_or(Ok(()), |keys| keys.check(request.headers()));
+        let allowed = state
+            .keys
+            .as_ref()
+            .map_or(Ok(()), |keys| keys.check(request.headers()));
         let response = match allowed {
             Ok(()) => catching_panics(next.run(request), &id).await,
             Err(error) => error.into_response(),
@@ -51,8 +58,11 @@ fn is_api(path: &str) -> bool {
 }
 
 async fn catching_panics(handler: impl Future<Output = Response>, id: &RequestId) -> Response {
-    AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(request = id.as_str(), "answering a request panicked");
-        ApiError::internal().into_response()
-    })
+    AssertUnwindSafe(handler)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(request = id.as_str(), "answering a request panicked");
+            ApiError::internal().into_response()
+        })
 }

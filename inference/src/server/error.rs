@@ -23,12 +23,19 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), param: None }
+        Self {
+            status,
+            message: message.into(),
+            param: None,
+        }
     }
 
     /// 500, without internals; those are in the log.
     pub(super) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed on this request")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server failed on this request",
+        )
     }
 
     /// 503: try again, here or elsewhere.
@@ -69,7 +76,11 @@ impl From<RequestError> for ApiError {
             RequestErrorKind::Invalid => StatusCode::BAD_REQUEST,
             RequestErrorKind::ModelNotFound => StatusCode::NOT_FOUND,
         };
-        Self { status, message: error.message, param: error.param }
+        Self {
+            status,
+            message: error.message,
+            param: error.param,
+        }
     }
 }
 

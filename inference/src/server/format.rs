@@ -151,10 +151,18 @@ impl Format {
             return Vec::new();
         }
         let role = |index| {
-            let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()) };
+            let delta = ChatDelta {
+                role: Some("assistant"),
+                content: Some(String::new()),
+            };
             let prompt = (self.token_ids && index == 0).then(|| generation.prompts()[0].to_vec());
-            let choice =
-                ChatChunkChoice { index, delta, logprobs: None, finish_reason: None, token_ids: None };
+            let choice = ChatChunkChoice {
+                index,
+                delta,
+                logprobs: None,
+                finish_reason: None,
+                token_ids: None,
+            };
             let usage = self.chunk_usage(|| generation.usage_of_answer(index));
             self.chat_chunk(vec![choice], usage, prompt, None)
         };
@@ -162,17 +170,39 @@ impl Format {
     }
 
     /// A piece of an answer.
-    pub(super) fn chunk(&self, generation: &Generation, piece: Piece, extras: ChunkExtras) -> Value {
-        let Piece { index, text, token: _, finish_reason } = piece;
-        let ChunkExtras { tokens, first, metrics } = extras;
+    pub(super) fn chunk(
+        &self,
+        generation: &Generation,
+        piece: Piece,
+        extras: ChunkExtras,
+    ) -> Value {
+        let Piece {
+            index,
+            text,
+            token: _,
+            finish_reason,
+        } = piece;
+        let ChunkExtras {
+            tokens,
+            first,
+            metrics,
+        } = extras;
         let token_ids = self.token_ids.then_some(tokens);
         let usage = self.chunk_usage(|| generation.usage_of_answer(index));
         match self.endpoint {
             Endpoint::Chat => {
                 let content = (!text.is_empty()).then_some(text);
-                let delta = ChatDelta { role: None, content };
-                let choice =
-                    ChatChunkChoice { index, delta, logprobs: None, finish_reason, token_ids };
+                let delta = ChatDelta {
+                    role: None,
+                    content,
+                };
+                let choice = ChatChunkChoice {
+                    index,
+                    delta,
+                    logprobs: None,
+                    finish_reason,
+                    token_ids,
+                };
                 self.chat_chunk(vec![choice], usage, None, metrics)
             }
             Endpoint::Completion => {
@@ -202,7 +232,10 @@ impl Format {
 
     /// `usage` of a chunk: absent, null, or so far.
     fn chunk_usage(&self, so_far: impl FnOnce() -> Usage) -> Option<Option<Usage>> {
-        let Streaming { include_usage, continuous_usage } = self.streaming;
+        let Streaming {
+            include_usage,
+            continuous_usage,
+        } = self.streaming;
         include_usage.then(|| continuous_usage.then(so_far))
     }
 

@@ -64,7 +64,10 @@ fn check(
         Endpoint::Chat => {
             let chat = check_chat(body, &serving.facts)?;
             let text = render(serving, &chat.input)?;
-            (chat.options, vec![encode(serving, "messages", &text, chat.add_special_tokens)?])
+            (
+                chat.options,
+                vec![encode(serving, "messages", &text, chat.add_special_tokens)?],
+            )
         }
         Endpoint::Completion => {
             let completion = check_completion(body, &serving.facts)?;
@@ -82,7 +85,11 @@ fn check(
         Ok((Arc::from(prompt), params))
     });
     let prompts = prompts.collect::<Result<_, RequestError>>()?;
-    Ok(Job { options, prompts, arrival })
+    Ok(Job {
+        options,
+        prompts,
+        arrival,
+    })
 }
 
 fn render(serving: &Serving, input: &crate::prompt::ChatInput) -> Result<String, ApiError> {
@@ -108,12 +115,17 @@ fn encode(
     let fewest = serving.tokenizer.fewest_tokens(text.len());
     let max_model_len = serving.facts.max_model_len;
     if fewest >= max_model_len {
-        return Err(prompt_too_long(field, format_args!("at least {fewest}"), max_model_len).into());
+        return Err(
+            prompt_too_long(field, format_args!("at least {fewest}"), max_model_len).into(),
+        );
     }
-    serving.tokenizer.encode(text, add_special_tokens).map_err(|error| {
-        tracing::error!(%error, "a prompt could not be tokenized");
-        RequestError::invalid(field, format!("{field}: the text cannot be tokenized")).into()
-    })
+    serving
+        .tokenizer
+        .encode(text, add_special_tokens)
+        .map_err(|error| {
+            tracing::error!(%error, "a prompt could not be tokenized");
+            RequestError::invalid(field, format!("{field}: the text cannot be tokenized")).into()
+        })
 }
 
 /// Hands all prompts to the engine, or none.
@@ -127,7 +139,11 @@ pub(super) fn submit(
     id: &RequestId,
     tenant: Option<String>,
 ) -> Result<Generation, ApiError> {
-    let Job { options, prompts, arrival } = job;
+    let Job {
+        options,
+        prompts,
+        arrival,
+    } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
     let tokenizer = Arc::clone(&serving.tokenizer);
     let min_tokens = options.min_tokens();
@@ -153,7 +169,15 @@ pub(super) fn submit(
     let prompts = prompts.into_iter().map(|(prompt, _)| prompt).collect();
     let answers = options.answers.get();
     let include_stop = options.include_stop;
-    Ok(Generation::new(streams, prompts, answers, &text, include_stop, state.clone(), payer))
+    Ok(Generation::new(
+        streams,
+        prompts,
+        answers,
+        &text,
+        include_stop,
+        state.clone(),
+        payer,
+    ))
 }
 
 fn stop_checks(text: &AnswerText) -> Box<dyn Fn() -> Box<dyn StopCheck> + Send> {
@@ -166,7 +190,9 @@ fn stop_checks(text: &AnswerText) -> Box<dyn Fn() -> Box<dyn StopCheck> + Send> 
 /// # Errors
 /// A 400 for what a bill could not name.
 pub(super) fn tenant(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("x-candela-tenant") else { return Ok(None) };
+    let Some(value) = headers.get("x-candela-tenant") else {
+        return Ok(None);
+    };
     let bytes = value.as_bytes();
     let max = limits::TENANT_BYTES_MAX;
     if (1..=max).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) {

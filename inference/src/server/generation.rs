@@ -69,7 +69,11 @@ impl Generation {
         state: SharedState,
         payer: Payer,
     ) -> Self {
-        let branch = || Branch { text: text.clone(), tokens: 0, finished: None };
+        let branch = || Branch {
+            text: text.clone(),
+            tokens: 0,
+            finished: None,
+        };
         let events = streams.into_iter().enumerate().map(|(prompt, events)| {
             stream::unfold(events, |mut events| async {
                 events.next().await.map(|event| (event, events))
@@ -105,17 +109,25 @@ impl Generation {
     fn take(&mut self, prompt: usize, event: Event) -> Result<Piece, ApiError> {
         let index = prompt * self.answers + event.branch;
         let branch = &mut self.branches[index];
-        let mut piece = Piece { index, token: event.token, ..Piece::default() };
+        let mut piece = Piece {
+            index,
+            token: event.token,
+            ..Piece::default()
+        };
         branch.tokens += usize::from(event.token.is_some());
         let has_text = self.include_stop || !ends_by_token(event.finished.as_deref());
         if let Some(token) = event.token.filter(|_| has_text) {
             piece.text = branch.text.push_token(token);
         }
-        let Some(finished) = event.finished else { return Ok(piece) };
+        let Some(finished) = event.finished else {
+            return Ok(piece);
+        };
         piece.text += &branch.text.finish();
         let outcome = outcome(&finished);
         branch.finished = Some(finished);
-        let status = outcome.as_ref().map_or_else(|error| error.status.as_u16(), |_| 200);
+        let status = outcome
+            .as_ref()
+            .map_or_else(|error| error.status.as_u16(), |_| 200);
         self.log_if_complete(prompt, status);
         piece.finish_reason = Some(outcome?);
         Ok(piece)
@@ -141,7 +153,8 @@ impl Generation {
         let prompt_tokens = self.prompts.iter().map(|prompt| prompt.len()).sum();
         let completion_tokens = self.branches.iter().map(|branch| branch.tokens).sum();
         let first_branches = self.branches.iter().step_by(self.answers);
-        let cached = first_branches.filter_map(|branch| Some(branch.finished.as_ref()?.tokens.cached));
+        let cached =
+            first_branches.filter_map(|branch| Some(branch.finished.as_ref()?.tokens.cached));
         self.usage_of(prompt_tokens, completion_tokens, cached.sum())
     }
 
@@ -157,20 +170,27 @@ impl Generation {
             prompt_tokens,
             total_tokens: prompt_tokens + completion_tokens,
             completion_tokens,
-            prompt_tokens_details: details.then_some(PromptTokensDetails { cached_tokens: cached }),
+            prompt_tokens_details: details.then_some(PromptTokensDetails {
+                cached_tokens: cached,
+            }),
         }
     }
 
     /// The whole request's record; `None` while stats are off, and with several prompts, which cannot
     /// be added up meaningfully.
     pub(super) fn record(&self) -> Option<FinishedRequestStats> {
-        if self.prompts.len() == 1 { self.record_of(0) } else { None }
+        if self.prompts.len() == 1 {
+            self.record_of(0)
+        } else {
+            None
+        }
     }
 
     fn record_of(&self, prompt: usize) -> Option<FinishedRequestStats> {
         let branches = self.branches_of(prompt).iter();
-        let records: Option<Vec<_>> =
-            branches.map(|branch| branch.finished.as_ref()?.stats.clone()).collect();
+        let records: Option<Vec<_>> = branches
+            .map(|branch| branch.finished.as_ref()?.stats.clone())
+            .collect();
         FinishedRequestStats::aggregate(&records?)
     }
 
@@ -179,17 +199,29 @@ impl Generation {
     }
 
     fn log_if_complete(&mut self, prompt: usize, status: u16) {
-        if self.branches_of(prompt).iter().all(|branch| branch.finished.is_some()) {
-            let reason = self.branches_of(prompt)[0].finished.as_ref().map(|f| f.reason);
+        if self
+            .branches_of(prompt)
+            .iter()
+            .all(|branch| branch.finished.is_some())
+        {
+            let reason = self.branches_of(prompt)[0]
+                .finished
+                .as_ref()
+                .map(|f| f.reason);
             self.log(prompt, reason.unwrap_or(FinishReason::Error), status);
         }
     }
 
     fn log(&mut self, prompt: usize, reason: FinishReason, status: u16) {
         self.logged[prompt] = true;
-        let Some(log) = &self.state.usage_log else { return };
+        let Some(log) = &self.state.usage_log else {
+            return;
+        };
         let branches = self.branches_of(prompt);
-        let cached = branches[0].finished.as_ref().map_or(0, |finished| finished.tokens.cached);
+        let cached = branches[0]
+            .finished
+            .as_ref()
+            .map_or(0, |finished| finished.tokens.cached);
         let stats = self.record_of(prompt);
         let ending = Ending {
             prompt_index: (self.prompts.len() > 1).then_some(prompt),

@@ -45,7 +45,10 @@ pub(super) async fn serve_connections(
             }
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            tracing::warn!(limit = limits::CONNECTIONS_MAX, "too many connections; one was closed");
+            tracing::warn!(
+                limit = limits::CONNECTIONS_MAX,
+                "too many connections; one was closed"
+            );
             continue;
         };
         let watcher = graceful.watcher();
@@ -56,7 +59,10 @@ pub(super) async fn serve_connections(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits::FLUSH_TIMEOUT, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits::FLUSH_TIMEOUT, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("connections were still busy when the server ended");
     }
 }
@@ -64,7 +70,10 @@ pub(super) async fn serve_connections(
 /// Errors of `accept` are the peer's, or a lack of file descriptors that passes.
 async fn recover(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
         tracing::error!(%error, "accepting a connection failed");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
@@ -78,8 +87,11 @@ async fn serve_one(
     // Small chunks must leave at once; where that cannot be set, they leave a little later.
     let _ = stream.set_nodelay(true);
     let seen = Arc::new(AtomicBool::new(false));
-    let service = FirstRequest { seen: Arc::clone(&seen), inner: TowerToHyperService::new(router) };
-    let io = TokioIo::new(StallGuard::new(stream));
+    let service = FirstRequest {
+        seen: Arc::clone(&seen),
+        inner: TowerToHyperService::new(router),
+    };
+    let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_TIMEOUT));
     let connection = builder().serve_connection(io, service).into_owned();
     let mut connection = pin!(watcher.watch(connection));
     // hyper's own timeout begins with the protocol known; a peer that does not tell is let go here.

@@ -88,7 +88,10 @@ pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded
         .as_ref()
         .map(|path| {
             let read = fs::read(path);
-            read.map_err(|source| LoadError::TemplateFile { path: path.clone(), source })
+            read.map_err(|source| LoadError::TemplateFile {
+                path: path.clone(),
+                source,
+            })
         })
         .transpose()?;
     let template = ChatTemplate::from_files(TemplateFiles {
@@ -125,7 +128,10 @@ pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded
 pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, LoadError> {
     let log_stats = !flags.disable_log_stats;
     let served_names = served_names(flags);
-    let cache = CacheConfig { block_size: BLOCK_TOKENS, num_blocks: parts.kv_blocks };
+    let cache = CacheConfig {
+        block_size: BLOCK_TOKENS,
+        num_blocks: parts.kv_blocks,
+    };
     let name = served_names.first().map_or("", String::as_str);
     let metrics = Metrics::new(name, parts.max_model_len, cache, log_stats);
     let config = EngineConfig {
@@ -137,15 +143,17 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         eos_token_ids: parts.eos_token_ids,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
-    let (engine, engine_thread) =
-        engine::start(parts.runner, config, clock, Arc::clone(&metrics))
-            .map_err(LoadError::Engine)?;
+    let (engine, engine_thread) = engine::start(parts.runner, config, clock, Arc::clone(&metrics))
+        .map_err(LoadError::Engine)?;
     let facts = ModelFacts {
         served_names,
         max_model_len: parts.max_model_len,
         vocab_size: parts.vocab_size,
         max_queued_sequences: flags.max_queued_requests.as_usize(),
-        defaults: SamplingDefaults { seed: flags.seed, ..parts.defaults },
+        defaults: SamplingDefaults {
+            seed: flags.seed,
+            ..parts.defaults
+        },
     };
     let serving = Arc::new(Serving {
         engine,
@@ -156,7 +164,12 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         root: flags.model.clone(),
         created: wall_clock::unix_seconds(),
     });
-    Ok(Loaded { serving, engine_thread, dtype: parts.dtype, kv_blocks: parts.kv_blocks })
+    Ok(Loaded {
+        serving,
+        engine_thread,
+        dtype: parts.dtype,
+        kv_blocks: parts.kv_blocks,
+    })
 }
 
 fn served_names(flags: &EngineFlags) -> Vec<String> {

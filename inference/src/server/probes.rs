@@ -22,7 +22,9 @@ pub(super) async fn health(State(state): State<SharedState>) -> Result<StatusCod
         Phase::Draining | Phase::Refusing => {
             Err(ApiError::unavailable("the server is shutting down"))
         }
-        Phase::Dead => Err(ApiError::unavailable("the engine failed; the server restarts")),
+        Phase::Dead => Err(ApiError::unavailable(
+            "the engine failed; the server restarts",
+        )),
     }
 }
 
@@ -53,6 +55,16 @@ pub(super) async fn version() -> Response {
 
 /// Prometheus text; empty until the model is loaded.
 pub(super) async fn metrics(State(state): State<SharedState>) -> Response {
-    let text = state.loaded().map(|serving| serving.metrics.render()).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    let text = state
+        .loaded()
+        .map(|serving| serving.metrics.render())
+        .unwrap_or_default();
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }

@@ -16,7 +16,9 @@ pub(super) struct RequestId(Arc<str>);
 impl RequestId {
     /// The client's id, or a new one.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let theirs = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+        let theirs = headers
+            .get(X_REQUEST_ID)
+            .and_then(|value| value.to_str().ok());
         match theirs.filter(|id| is_plain(id)) {
             Some(id) => Self(id.into()),
             None => Self(uuid::Uuid::new_v4().simple().to_string().into()),
@@ -50,7 +52,15 @@ mod tests {
             RequestId::of(&headers).as_str().as_bytes() == value
         };
         assert!(of(b"a") && of(b"A.b_c-9") && of(&[b'a'; 128]));
-        for other in [&b""[..], b"a b", b"a\tb", b"\xe9", b"a/b", &[b'a'; 129], &[b'a'; 10_000]] {
+        for other in [
+            &b""[..],
+            b"a b",
+            b"a\tb",
+            b"\xe9",
+            b"a/b",
+            &[b'a'; 129],
+            &[b'a'; 10_000],
+        ] {
             assert!(!of(other), "{other:?}");
         }
     }

@@ -41,7 +41,10 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/v1/completions", post(completions))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(state.clone(), envelope::wrap))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            envelope::wrap,
+        ))
         .with_state(state)
 }
 
@@ -87,7 +90,11 @@ async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> 
     let serving = state.serving()?;
     let names = serving.facts.served_names.iter();
     let data = names.map(|name| model_object(&serving, name)).collect();
-    Ok(Json(ModelList { object: "list", data }).into_response())
+    Ok(Json(ModelList {
+        object: "list",
+        data,
+    })
+    .into_response())
 }
 
 async fn model(
@@ -114,11 +121,21 @@ fn model_object(serving: &Serving, name: &str) -> Model {
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {
-    let path: String = uri.path().chars().take(crate::request::limits::ECHOED_CHARS_MAX).collect();
-    ApiError::new(StatusCode::NOT_FOUND, format!("there is no route {method} {path}"))
+    let path: String = uri
+        .path()
+        .chars()
+        .take(crate::request::limits::ECHOED_CHARS_MAX)
+        .collect();
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("there is no route {method} {path}"),
+    )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    let message = format!("{} does not answer to {method}; see the Allow header", uri.path());
+    let message = format!(
+        "{} does not answer to {method}; see the Allow header",
+        uri.path()
+    );
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -54,7 +54,12 @@ pub async fn serve(
     signals: Signals,
     since_start: MonotonicClock,
 ) -> Result<(), ServeError> {
-    let keys = flags.api_key_file.clone().map(ApiKeys::open).transpose()?.map(Arc::new);
+    let keys = flags
+        .api_key_file
+        .clone()
+        .map(ApiKeys::open)
+        .transpose()?
+        .map(Arc::new);
     let usage_log = flags.usage_log.as_deref().map(UsageLog::open).transpose()?;
     if let Some(keys) = &keys {
         tokio::spawn(Arc::clone(keys).follow());
@@ -90,7 +95,10 @@ async fn live(
     }
     if let Some(serving) = state.loaded() {
         serving.engine.stop();
-        if tokio::time::timeout(limits::ENGINE_STOP_TIMEOUT, model).await.is_err() {
+        if tokio::time::timeout(limits::ENGINE_STOP_TIMEOUT, model)
+            .await
+            .is_err()
+        {
             tracing::error!("the engine did not stop in time");
         }
     }
@@ -105,8 +113,12 @@ async fn run_model(
 ) -> Result<(), ServeError> {
     let (flags, progress) = (state.flags.clone(), Arc::clone(&state.progress));
     let loaded = on_thread("load", move || load(&flags, &progress))?;
-    let Loaded { serving, engine_thread, dtype, kv_blocks } =
-        loaded.await.unwrap_or(Err(LoadError::Panicked))?;
+    let Loaded {
+        serving,
+        engine_thread,
+        dtype,
+        kv_blocks,
+    } = loaded.await.unwrap_or(Err(LoadError::Panicked))?;
     tracing::info!(
         model = %state.flags.model,
         names = ?serving.facts.served_names,

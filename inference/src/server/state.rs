@@ -59,7 +59,9 @@ pub(super) struct Serving {
 
 impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serving").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Serving")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,8 +100,15 @@ impl ServerState {
     /// The phase now. An engine that died is seen at once.
     pub(super) fn phase(&self) -> Phase {
         let phase = *self.phase.borrow();
-        let died = self.serving.get().is_some_and(|serving| serving.engine.is_stopped());
-        if phase == Phase::Ready && died { Phase::Dead } else { phase }
+        let died = self
+            .serving
+            .get()
+            .is_some_and(|serving| serving.engine.is_stopped());
+        if phase == Phase::Ready && died {
+            Phase::Dead
+        } else {
+            phase
+        }
     }
 
     /// Moves on to a later phase; never back.
@@ -133,9 +142,10 @@ impl ServerState {
         match (self.phase(), self.serving.get()) {
             (Phase::Ready | Phase::Draining, Some(serving)) => Ok(Arc::clone(serving)),
             (Phase::Refusing, _) => Err(ApiError::unavailable("the server is shutting down")),
-            (Phase::Dead, _) => Err(ApiError::unavailable("the engine failed; the server restarts")),
+            (Phase::Dead, _) => Err(ApiError::unavailable(
+                "the engine failed; the server restarts",
+            )),
             _ => Err(ApiError::unavailable("the model is still loading")),
         }
     }
 }
-

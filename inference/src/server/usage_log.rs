@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -81,9 +81,24 @@ pub(super) struct Ending<'a> {
 
 impl UsageLine {
     pub(super) fn new(payer: &Payer, ending: Ending<'_>) -> Self {
-        let Payer { request_id, model, user, tenant } = payer.clone();
-        let Ending { prompt_index, finish_reason, status, tokens, stats } = ending;
-        let TokenCounts { prompt, completion, cached } = tokens;
+        let Payer {
+            request_id,
+            model,
+            user,
+            tenant,
+        } = payer.clone();
+        let Ending {
+            prompt_index,
+            finish_reason,
+            status,
+            tokens,
+            stats,
+        } = ending;
+        let TokenCounts {
+            prompt,
+            completion,
+            cached,
+        } = tokens;
         Self {
             time: super::wall_clock::unix_milliseconds() as f64 / 1e3,
             request_id,
@@ -126,10 +141,15 @@ impl UsageLog {
             Box::new(io::stdout())
         } else {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            Box::new(file.map_err(|source| UsageLogError::Open { path: path.into(), source })?)
+            Box::new(file.map_err(|source| UsageLogError::Open {
+                path: path.into(),
+                source,
+            })?)
         };
-        Self::start(sink, limits::USAGE_LOG_LINES_MAX)
-            .map_err(|source| UsageLogError::Open { path: path.into(), source })
+        Self::start(sink, limits::USAGE_LOG_LINES_MAX).map_err(|source| UsageLogError::Open {
+            path: path.into(),
+            source,
+        })
     }
 
     fn start(sink: Box<dyn Write + Send>, lines_max: usize) -> io::Result<Self> {
@@ -139,13 +159,22 @@ impl UsageLog {
         let writer = thread::Builder::new()
             .name("usage-log".to_owned())
             .spawn(move || write_lines(&receiver, BufWriter::new(sink), &count))?;
-        Ok(Self { lines: Mutex::new(Some(sender)), dropped, writer: Mutex::new(Some(writer)) })
+        Ok(Self {
+            lines: Mutex::new(Some(sender)),
+            dropped,
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Queues a line; drops and counts it when the queue is full.
     pub(super) fn record(&self, line: UsageLine) {
-        let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let queued = lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        let lines = self
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let queued = lines
+            .as_ref()
+            .is_some_and(|lines| lines.try_send(line).is_ok());
         if !queued && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!("the usage log cannot keep up; lines are dropped");
         }
@@ -153,9 +182,15 @@ impl UsageLog {
 
     /// Writes what waits, then ends. Lines after this are dropped.
     pub(super) fn close(&self) {
-        self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let writer =
-            self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the usage log's thread panicked");
         }
@@ -174,10 +209,7 @@ fn write_lines(
                 dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "a line of the usage log was not written");
             }
-            next = match lines.try_recv() {
-                Ok(line) => Some(line),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = lines.try_recv().ok();
         }
         if let Err(error) = sink.flush() {
             tracing::error!(%error, "the usage log was not written");
@@ -205,9 +237,18 @@ mod tests {
             user: None,
             tenant: Some("t".into()),
         };
-        let tokens = TokenCounts { prompt: 3, completion: 2, cached: 0 };
-        let ending =
-            Ending { prompt_index: None, finish_reason: "stop", status: 200, tokens, stats: None };
+        let tokens = TokenCounts {
+            prompt: 3,
+            completion: 2,
+            cached: 0,
+        };
+        let ending = Ending {
+            prompt_index: None,
+            finish_reason: "stop",
+            status: 200,
+            tokens,
+            stats: None,
+        };
         UsageLine::new(&payer, ending)
     }
 
@@ -250,10 +291,15 @@ mod tests {
         log.record(line());
         log.close();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(lines.len(), 2);
-        assert_eq!((&lines[0]["tenant"], &lines[0]["prompt_tokens"]), (&"t".into(), &3.into()));
+        assert_eq!(
+            (&lines[0]["tenant"], &lines[0]["prompt_tokens"]),
+            (&"t".into(), &3.into())
+        );
         assert!(UsageLog::open(folder.path()).is_err());
     }
 }

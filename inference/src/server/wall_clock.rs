@@ -3,9 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 /// Time since the unix epoch.
-#[expect(clippy::disallowed_methods, reason = "this file is where wall time is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this file is where wall time is read"
+)]
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Unix seconds.

@@ -21,7 +21,10 @@ fn malformed_bodies_are_bad_requests() {
     ];
     for body in bodies {
         let reply = server.send("POST", COMPLETIONS, &[JSON], body);
-        assert_eq!((reply.status, reply.json()["error"]["code"].clone()), (400, json!(400)));
+        assert_eq!(
+            (reply.status, reply.json()["error"]["code"].clone()),
+            (400, json!(400))
+        );
     }
     let nul = server.complete(json!("a\u{0}a"), json!({"max_tokens": 1}));
     assert_eq!(nul.json()["choices"][0]["text"], "b");
@@ -49,7 +52,10 @@ fn a_body_without_end_is_cut_at_the_limit() {
 fn a_head_that_is_too_large_is_refused() {
     let server = server::start(|_| {});
     let mut connection = server.connect();
-    let head = format!("GET /health HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(100_000));
+    let head = format!(
+        "GET /health HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "a".repeat(100_000)
+    );
     connection.send(head.as_bytes());
     assert_eq!(connection.head().status, 431);
     assert_eq!(server.get("/health").status, 200);
@@ -60,8 +66,14 @@ fn a_long_prompt_is_refused_without_being_tokenized() {
     let server = server::start(|_| {});
     let reply = server.chat(&"a ".repeat(1_000_000), json!({}));
     assert_eq!(reply.status, 400);
-    let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("at least") && message.contains("256 tokens"), "{message}");
+    let message = reply.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains("at least") && message.contains("256 tokens"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -71,6 +83,9 @@ fn one_connection_serves_many_requests() {
     for prompt in ["a", "b", "#", "c"] {
         let body = json!({"prompt": prompt, "max_tokens": 1}).to_string();
         connection.request("POST", COMPLETIONS, &[JSON], body.as_bytes());
-        assert_eq!(connection.reply().status, if prompt == "#" { 500 } else { 200 });
+        assert_eq!(
+            connection.reply().status,
+            if prompt == "#" { 500 } else { 200 }
+        );
     }
 }

@@ -22,7 +22,10 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -41,16 +44,26 @@ impl Reply {
             .text()
             .split("\n\n")
             .filter(|event| !event.is_empty() && !event.starts_with(':'))
-            .map(|event| event.strip_prefix("data: ").unwrap_or_else(|| panic!("{event}")))
+            .map(|event| {
+                event
+                    .strip_prefix("data: ")
+                    .unwrap_or_else(|| panic!("{event}"))
+            })
             .collect();
         assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text());
-        data.iter().map(|chunk| serde_json::from_str(chunk).unwrap()).collect()
+        data.iter()
+            .map(|chunk| serde_json::from_str(chunk).unwrap())
+            .collect()
     }
 
     /// Names of the headers that report what the request cost.
     pub(crate) fn stats_headers(&self) -> Vec<&str> {
         let ours = |name: &&str| name.starts_with("x-vllm-") || *name == "x-candela-compute-time";
-        self.headers.iter().map(|(name, _)| name.as_str()).filter(ours).collect()
+        self.headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(ours)
+            .collect()
     }
 }
 
@@ -69,7 +82,13 @@ impl Connection {
     }
 
     /// Sends a request, its body with a length.
-    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
@@ -91,14 +110,23 @@ impl Connection {
     #[track_caller]
     pub(crate) fn head(&mut self) -> Reply {
         let status = self.line();
-        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let mut headers = Vec::new();
         loop {
             let line = self.line();
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             headers.push((name.to_lowercase(), value.to_owned()));
         }
-        Reply { status: status.expect("a status line"), headers, body: Vec::new() }
+        Reply {
+            status: status.expect("a status line"),
+            headers,
+            body: Vec::new(),
+        }
     }
 
     /// A whole answer.

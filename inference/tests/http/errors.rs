@@ -14,7 +14,10 @@ fn assert_error(reply: &Reply, status: u16, kind: &str) -> Value {
     let error = body["error"].as_object().unwrap();
     let members: Vec<&str> = error.keys().map(String::as_str).collect();
     assert_eq!(members, ["message", "type", "param", "code"]);
-    assert_eq!((&error["type"], &error["code"]), (&json!(kind), &json!(status)));
+    assert_eq!(
+        (&error["type"], &error["code"]),
+        (&json!(kind), &json!(status))
+    );
     assert!(!error["message"].as_str().unwrap().is_empty());
     assert!(reply.stats_headers().is_empty());
     body["error"].clone()
@@ -32,22 +35,41 @@ fn each_status_has_its_error_object() {
     let reply = server.get(CHAT);
     assert_error(&reply, 405, "MethodNotAllowedError");
     assert_eq!(reply.header("allow"), Some("POST"));
-    assert_error(&server.post("/v1/models", &json!({})), 405, "MethodNotAllowedError");
+    assert_error(
+        &server.post("/v1/models", &json!({})),
+        405,
+        "MethodNotAllowedError",
+    );
     assert_error(&server.send("POST", CHAT, &[JSON], b"{"), 400, bad);
     assert_error(&server.send("POST", CHAT, &[JSON], b""), 400, bad);
-    assert_error(&server.send("POST", CHAT, &[("Content-Type", "text/plain")], b"{}"), 400, bad);
+    assert_error(
+        &server.send("POST", CHAT, &[("Content-Type", "text/plain")], b"{}"),
+        400,
+        bad,
+    );
     assert_error(&server.send("POST", CHAT, &[], b"{}"), 400, bad);
     let zipped = [JSON, ("Content-Encoding", "gzip")];
     assert_error(&server.send("POST", CHAT, &zipped, b"{}"), 400, bad);
-    let error = assert_error(&server.chat("a", json!({"model": "gpt-4"})), 404, "NotFoundError");
+    let error = assert_error(
+        &server.chat("a", json!({"model": "gpt-4"})),
+        404,
+        "NotFoundError",
+    );
     assert_eq!(error["param"], "model");
     let error = assert_error(&server.chat("a", json!({"n": 0})), 400, bad);
     assert_eq!(error["param"], "n");
     let error = assert_error(&server.chat(&"a".repeat(256), json!({})), 400, bad);
     let message = error["message"].as_str().unwrap();
     assert!(message.matches("256 tokens").count() == 2, "{message}");
-    let error = assert_error(&server.chat("a", json!({"max_tokens": 255, "n": 1, "messages":
-        [{"role": "user", "content": "ab"}]})), 400, bad);
+    let error = assert_error(
+        &server.chat(
+            "a",
+            json!({"max_tokens": 255, "n": 1, "messages":
+        [{"role": "user", "content": "ab"}]}),
+        ),
+        400,
+        bad,
+    );
     assert_eq!(error["param"], "max_tokens");
     let reply = server.chat(&"a".repeat(4_096), json!({}));
     assert_error(&reply, 413, "PayloadTooLargeError");
@@ -61,7 +83,11 @@ fn a_request_whose_logits_are_no_numbers_fails_alone() {
     let server = server::start(|_| {});
     assert_error(&server.chat("#", json!({})), 500, "InternalServerError");
     // A failed prompt fails its whole request, and the server goes on.
-    assert_error(&server.complete(json!(["a", "#"]), json!({})), 500, "InternalServerError");
+    assert_error(
+        &server.complete(json!(["a", "#"]), json!({})),
+        500,
+        "InternalServerError",
+    );
     assert_eq!(server.chat("a", json!({"max_tokens": 1})).status, 200);
     let chunks = server.chat("#", json!({"stream": true})).chunks();
     assert_eq!(chunks.last().unwrap()["error"]["code"], 500);
@@ -84,13 +110,24 @@ fn a_full_queue_is_told_at_once_and_takes_all_or_nothing() {
     let reply = server.complete(json!(["a", "b", "c"]), json!({}));
     assert_error(&reply, 503, "ServiceUnavailableError");
     assert_eq!(reply.header("retry-after"), Some("1"));
-    let error = assert_error(&server.complete(json!(["a", "b"]), json!({"n": 2})), 400, "BadRequestError");
+    let error = assert_error(
+        &server.complete(json!(["a", "b"]), json!({"n": 2})),
+        400,
+        "BadRequestError",
+    );
     assert_eq!(error["param"], "prompt");
     server.gate.open();
     assert_eq!(first.reply().status, 200);
     // What was submitted of the refused requests is cancelled, and its place is free again.
-    server::until("the queue is empty", || server.metric("vllm:num_requests_waiting") == 0.0);
-    assert_eq!(server.complete(json!(["a", "b", "c"]), json!({"max_tokens": 1})).status, 200);
+    server::until("the queue is empty", || {
+        server.metric("vllm:num_requests_waiting") == 0.0
+    });
+    assert_eq!(
+        server
+            .complete(json!(["a", "b", "c"]), json!({"max_tokens": 1}))
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -101,9 +138,18 @@ fn keys_guard_the_api_alone_and_rotate() {
     let server = server::start(|flags| flags.api_key_file = Some(path.clone()));
     let with_key = |key: &str| {
         let bearer = format!("Bearer {key}");
-        server.send("GET", "/v1/models", &[("Authorization", &bearer)], b"").status
+        server
+            .send("GET", "/v1/models", &[("Authorization", &bearer)], b"")
+            .status
     };
-    for open in ["/health", "/ready", "/metrics", "/version", "/progress", "/ping"] {
+    for open in [
+        "/health",
+        "/ready",
+        "/metrics",
+        "/version",
+        "/progress",
+        "/ping",
+    ] {
         assert_eq!(server.get(open).status, 200, "{open}");
     }
     let reply = server.get("/v1/models");

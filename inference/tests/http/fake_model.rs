@@ -48,7 +48,11 @@ impl Gate {
 
     fn pass(&self) {
         let steps = self.0.0.lock().unwrap();
-        let mut steps = self.0.1.wait_while(steps, |steps| *steps == Some(0)).unwrap();
+        let mut steps = self
+            .0
+            .1
+            .wait_while(steps, |steps| *steps == Some(0))
+            .unwrap();
         *steps = steps.map(|steps| steps - 1);
     }
 }
@@ -63,7 +67,9 @@ impl Runner for FakeRunner {
         for &at in &batch.logits_idx {
             let last = batch.input_ids[at as usize];
             if last == u32::from(b'$') {
-                return Err(RunnerError("the device is gone, says /dev/secret0".to_owned()));
+                return Err(RunnerError(
+                    "the device is gone, says /dev/secret0".to_owned(),
+                ));
             }
             let mut row = vec![0.0; VOCAB_SIZE];
             row[next_token(last) as usize] = 100.0;
@@ -90,12 +96,18 @@ fn next_token(last: u32) -> u32 {
 
 /// The parts of the fake model.
 pub(crate) fn parts(gate: &Gate) -> ModelParts {
-    let files = TemplateFiles { flag: Some(TEMPLATE.into()), ..TemplateFiles::default() };
+    let files = TemplateFiles {
+        flag: Some(TEMPLATE.into()),
+        ..TemplateFiles::default()
+    };
     ModelParts {
         runner: Box::new(FakeRunner(gate.clone())),
         tokenizer: Tokenizer::from_bytes(&tokenizer_json(), VOCAB_SIZE).unwrap(),
         template: ChatTemplate::from_files(files).unwrap(),
-        defaults: SamplingDefaults { temperature: 0.0, ..SamplingDefaults::default() },
+        defaults: SamplingDefaults {
+            temperature: 0.0,
+            ..SamplingDefaults::default()
+        },
         max_model_len: MAX_MODEL_LEN,
         vocab_size: VOCAB_SIZE,
         eos_token_ids: vec![END],
@@ -109,10 +121,15 @@ fn tokenizer_json() -> Vec<u8> {
     let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let stand_in = |byte: u8| {
         let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;
-        if printable(byte) { char::from(byte) } else { char::from_u32(256 + rank).unwrap() }
+        if printable(byte) {
+            char::from(byte)
+        } else {
+            char::from_u32(256 + rank).unwrap()
+        }
     };
-    let vocab: Map<String, Value> =
-        (0..=255u8).map(|byte| (stand_in(byte).to_string(), json!(byte))).collect();
+    let vocab: Map<String, Value> = (0..=255u8)
+        .map(|byte| (stand_in(byte).to_string(), json!(byte)))
+        .collect();
     let byte_level = json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false
     });

@@ -13,12 +13,20 @@ fn while_the_model_loads_the_server_is_healthy_and_not_ready() {
     assert_eq!(server.get("/progress").json()["phase"], "loading");
     let reply = server.chat("a", json!({}));
     assert_eq!(reply.status, 503);
-    assert!(reply.json()["error"]["message"].as_str().unwrap().contains("loading"));
+    assert!(
+        reply.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("loading")
+    );
     assert_eq!(server.get("/metrics").status, 200);
     server.load_gate.wait();
     until("ready", || server.get("/ready").status == 200);
     assert_eq!(server.get("/progress").json()["phase"], "ready");
-    assert_eq!(server.get("/version").json()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        server.get("/version").json()["version"],
+        env!("CARGO_PKG_VERSION")
+    );
 }
 
 #[test]
@@ -42,7 +50,8 @@ fn a_client_that_hangs_up_frees_its_blocks() {
     let server = server::start(|flags| {
         flags.max_num_seqs = candela_flags::MaxSequences::of::<4>();
     });
-    let aborted = r#"vllm:request_success_total{engine="0",finished_reason="abort",model_name="fake"}"#;
+    let aborted =
+        r#"vllm:request_success_total{engine="0",finished_reason="abort",model_name="fake"}"#;
     // Hanging up in the queue, before a token, and between tokens, streamed and not.
     for (i, stream) in [false, true, true].into_iter().enumerate() {
         server.gate.close();
@@ -51,7 +60,9 @@ fn a_client_that_hangs_up_frees_its_blocks() {
         if stream {
             assert_eq!(connection.head().status, 200);
         } else {
-            until("it runs", || server.metric("vllm:request_params_n_count") >= 1.0);
+            until("it runs", || {
+                server.metric("vllm:request_params_n_count") >= 1.0
+            });
         }
         if i == 2 {
             server.gate.open();
@@ -66,7 +77,9 @@ fn a_client_that_hangs_up_frees_its_blocks() {
             server.metric(aborted) + server.metric(length)
         };
         until("all ended", || finished() == done);
-        until("no block in use", || server.metric("vllm:kv_cache_usage_perc") == 0.0);
+        until("no block in use", || {
+            server.metric("vllm:kv_cache_usage_perc") == 0.0
+        });
     }
     assert!(server.metric(aborted) > 0.0);
     assert_eq!(server.metric("vllm:num_requests_waiting"), 0.0);
@@ -78,7 +91,11 @@ fn draining_serves_late_requests_then_refuses_then_ends() {
         flags.drain_grace = DrainSeconds::of::<2>();
     });
     server.gate.close();
-    let mut running = open(&server, CHAT, &chat_body("a", json!({"stream": true, "max_tokens": 2})));
+    let mut running = open(
+        &server,
+        CHAT,
+        &chat_body("a", json!({"stream": true, "max_tokens": 2})),
+    );
     assert_eq!(running.head().status, 200);
     let mut late = server.connect();
     late.request("GET", "/v1/models", &[], b"");
@@ -88,10 +105,16 @@ fn draining_serves_late_requests_then_refuses_then_ends() {
     assert_eq!(server.get("/health").status, 503);
     late.request("GET", "/v1/models", &[], b"");
     let reply = late.reply();
-    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (200, Some("close"))
+    );
     until("refusing", || server.get("/v1/models").status == 503);
     let reply = server.chat("a", json!({}));
-    assert_eq!((reply.status, reply.header("connection")), (503, Some("close")));
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (503, Some("close"))
+    );
     assert!(!server.is_over());
     server.gate.open();
     let mut text = Vec::new();
@@ -99,7 +122,10 @@ fn draining_serves_late_requests_then_refuses_then_ends() {
         text.extend(chunk);
     }
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains(r#""finish_reason":"length""#) && text.ends_with("[DONE]\n\n"), "{text}");
+    assert!(
+        text.contains(r#""finish_reason":"length""#) && text.ends_with("[DONE]\n\n"),
+        "{text}"
+    );
     server.outcome().unwrap();
 }
 
@@ -110,7 +136,11 @@ fn the_shutdown_timeout_and_a_second_signal_abort_what_is_left() {
         let path = folder.path().join("usage.jsonl");
         let server = server::start(|flags| {
             flags.drain_grace = DrainSeconds::of::<0>();
-            flags.shutdown_timeout = if second_signal { DrainSeconds::of::<600>() } else { DrainSeconds::of::<1>() };
+            flags.shutdown_timeout = if second_signal {
+                DrainSeconds::of::<600>()
+            } else {
+                DrainSeconds::of::<1>()
+            };
             flags.usage_log = Some(path.clone());
         });
         server.gate.close();
@@ -135,7 +165,10 @@ fn the_shutdown_timeout_and_a_second_signal_abort_what_is_left() {
             reader.is_finished()
         });
         let text = reader.join().unwrap();
-        assert!(text.contains("shutting down") && text.ends_with("[DONE]\n\n"), "{text}");
+        assert!(
+            text.contains("shutting down") && text.ends_with("[DONE]\n\n"),
+            "{text}"
+        );
         server.outcome().unwrap();
         let log = std::fs::read_to_string(&path).unwrap();
         assert!(log.contains(r#""finish_reason":"abort""#), "{log}");
@@ -149,6 +182,15 @@ fn an_engine_that_dies_takes_the_server_with_it() {
     assert_eq!(reply.status, 500);
     assert!(!reply.text().contains("secret"), "{}", reply.text());
     assert_eq!(server.get("/health").status, 503);
-    assert_eq!(server.post(COMPLETIONS, &json!({"prompt": "a"})).status, 503);
-    assert!(server.outcome().unwrap_err().to_string().contains("engine failed"));
+    assert_eq!(
+        server.post(COMPLETIONS, &json!({"prompt": "a"})).status,
+        503
+    );
+    assert!(
+        server
+            .outcome()
+            .unwrap_err()
+            .to_string()
+            .contains("engine failed")
+    );
 }

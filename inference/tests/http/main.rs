@@ -1,6 +1,11 @@
 //! The HTTP surface against a real server on loopback, with a fake model behind the real engine: each
 //! letter is followed by the next one (`fake_model.rs`), so every answer is known beforehand.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod abuse;
 mod chat;
 mod client;
@@ -8,6 +13,7 @@ mod completions;
 mod errors;
 mod fake_model;
 mod lifecycle;
+mod program;
 mod server;
 mod stats;
 mod streaming;

@@ -48,7 +48,10 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let (address_sender, address) = std::sync::mpsc::channel();
     let (model_gate, loading) = (gate.clone(), load_gate.clone());
     let thread = thread::spawn(move || {
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         runtime.unwrap().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             address_sender.send(listener.local_addr().unwrap()).unwrap();
@@ -60,7 +63,13 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
         })
     });
     let address = address.recv().unwrap();
-    Server { address, gate, load_gate, signals, thread: Some(thread) }
+    Server {
+        address,
+        gate,
+        load_gate,
+        signals,
+        thread: Some(thread),
+    }
 }
 
 impl Server {
@@ -72,7 +81,13 @@ impl Server {
         self.send("GET", path, &[], b"")
     }
 
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
         let mut connection = self.connect();
         connection.request(method, path, headers, body);
         connection.reply()
@@ -95,9 +110,11 @@ impl Server {
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics");
         let line = text.text().lines().find(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
         });
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(f64::NAN)
     }
 
     /// Waits for the server's end.
@@ -113,7 +130,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.gate.open();
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         // Twice: at once. A server that has ended takes no signal.
         for _ in 0..2 {
             let _ = self.signals.try_send(());
@@ -127,17 +146,25 @@ pub(crate) const COMPLETIONS: &str = "/v1/completions";
 pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 pub(crate) fn chat_body(content: &str, more: Value) -> Value {
-    with(json!({"messages": [{"role": "user", "content": content}]}), more)
+    with(
+        json!({"messages": [{"role": "user", "content": content}]}),
+        more,
+    )
 }
 
 pub(crate) fn with(mut base: Value, more: Value) -> Value {
-    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     base
 }
 
 /// Waits for a condition.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "a deadline, not what a request cost")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a deadline, not what a request cost"
+)]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {

@@ -22,13 +22,20 @@ const HEADERS: [&str; 10] = [
 fn headers_are_on_plain_answers_alone_and_in_order() {
     let server = server::start(|flags| flags.enable_request_stats_headers = true);
     let few = json!({"max_tokens": 4});
-    for reply in [server.chat("abc", few.clone()), server.complete(json!("abc"), few.clone())] {
+    for reply in [
+        server.chat("abc", few.clone()),
+        server.complete(json!("abc"), few.clone()),
+    ] {
         assert_eq!(reply.stats_headers(), HEADERS);
         assert_eq!(reply.header("x-vllm-prompt-tokens"), Some("3"));
         assert_eq!(reply.header("x-vllm-completion-tokens"), Some("4"));
         let ms = |name| {
             let value = reply.header(name).unwrap();
-            assert_eq!(value.split('.').nth(1).map(str::len), Some(2), "{name}: {value}");
+            assert_eq!(
+                value.split('.').nth(1).map(str::len),
+                Some(2),
+                "{name}: {value}"
+            );
             value.parse::<f64>().unwrap()
         };
         let inference = ms("x-vllm-inference-time");
@@ -61,10 +68,15 @@ fn without_the_flags_nothing_is_reported() {
     assert!(reply.stats_headers().is_empty());
     assert!(reply.json().get("metrics").is_none());
     let quiet = server::start(|flags| flags.disable_log_stats = true);
-    let reply = quiet.chat("a", json!({"max_tokens": 2, "include_metrics": true})).json();
+    let reply = quiet
+        .chat("a", json!({"max_tokens": 2, "include_metrics": true}))
+        .json();
     assert_eq!(reply["usage"]["completion_tokens"], 2);
     let text = String::from_utf8(quiet.get("/metrics").body).unwrap();
-    assert!(text.contains("vllm:num_requests_running") && !text.contains("_total"), "{text}");
+    assert!(
+        text.contains("vllm:num_requests_running") && !text.contains("_total"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -88,15 +100,31 @@ fn body_metrics_need_both_gates() {
     for body in [
         server.chat("a", asked.clone()).json(),
         server.complete(json!("a"), asked.clone()).json(),
-        server.chat("a", server::with(asked.clone(), json!({"n": 2}))).json(),
+        server
+            .chat("a", server::with(asked.clone(), json!({"n": 2})))
+            .json(),
     ] {
         let metrics = body["metrics"].as_object().unwrap();
         assert_eq!(metrics.keys().collect::<Vec<_>>(), members);
         assert!(metrics.values().all(Value::is_number), "{body}");
     }
-    assert!(server.chat("a", json!({"max_tokens": 3})).json().get("metrics").is_none());
-    assert!(server.complete(json!(["a", "b"]), asked).json().get("metrics").is_none());
-    let one = server.chat("a", json!({"max_tokens": 1, "include_metrics": true})).json();
+    assert!(
+        server
+            .chat("a", json!({"max_tokens": 3}))
+            .json()
+            .get("metrics")
+            .is_none()
+    );
+    assert!(
+        server
+            .complete(json!(["a", "b"]), asked)
+            .json()
+            .get("metrics")
+            .is_none()
+    );
+    let one = server
+        .chat("a", json!({"max_tokens": 1, "include_metrics": true}))
+        .json();
     assert!(one["metrics"]["mean_itl_ms"].is_null());
     let always = server::start(|flags| {
         flags.enable_per_request_metrics = Some(PerRequestMetrics::Always);
@@ -112,8 +140,15 @@ fn streams_carry_metrics_on_their_last_chunk() {
     });
     let asked = json!({"max_tokens": 3, "stream": true, "include_metrics": true});
     let usage = json!({"stream_options": {"include_usage": true}});
-    for more in [asked.clone(), server::with(asked.clone(), json!({"n": 3})), server::with(asked.clone(), usage)] {
-        for reply in [server.chat("a", more.clone()), server.complete(json!("a"), more.clone())] {
+    for more in [
+        asked.clone(),
+        server::with(asked.clone(), json!({"n": 3})),
+        server::with(asked.clone(), usage),
+    ] {
+        for reply in [
+            server.chat("a", more.clone()),
+            server.complete(json!("a"), more.clone()),
+        ] {
             let chunks = reply.chunks();
             let (last, others) = chunks.split_last().unwrap();
             assert!(last["metrics"]["compute_time_ms"].is_number(), "{last}");
@@ -121,10 +156,22 @@ fn streams_carry_metrics_on_their_last_chunk() {
             assert!(reply.stats_headers().is_empty());
         }
     }
-    let one = server.chat("a", json!({"max_tokens": 1, "stream": true, "include_metrics": true}));
-    assert!(one.chunks().last().unwrap()["metrics"].get("mean_itl_ms").is_none());
+    let one = server.chat(
+        "a",
+        json!({"max_tokens": 1, "stream": true, "include_metrics": true}),
+    );
+    assert!(
+        one.chunks().last().unwrap()["metrics"]
+            .get("mean_itl_ms")
+            .is_none()
+    );
     let several = server.complete(json!(["a", "b"]), asked);
-    assert!(several.chunks().iter().all(|chunk| chunk.get("metrics").is_none()));
+    assert!(
+        several
+            .chunks()
+            .iter()
+            .all(|chunk| chunk.get("metrics").is_none())
+    );
 }
 
 #[test]
@@ -136,7 +183,10 @@ fn counters_hold_what_answers_said() {
     assert_eq!(server.metric("vllm:generation_tokens_total"), 9.0);
     let requests = server.metric("candela:request_compute_seconds_total");
     let busy = server.metric("candela:engine_busy_seconds_total");
-    assert!(busy > 0.0 && (requests - busy).abs() <= busy * 1e-3, "{requests} {busy}");
+    assert!(
+        busy > 0.0 && (requests - busy).abs() <= busy * 1e-3,
+        "{requests} {busy}"
+    );
 }
 
 #[test]
@@ -144,14 +194,21 @@ fn the_usage_log_has_a_line_per_finished_request() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("usage.jsonl");
     let server = server::start(|flags| flags.usage_log = Some(path.clone()));
-    let body = server::chat_body("abc", json!({"max_tokens": 2, "n": 2, "user": "ada"})).to_string();
-    let headers = [JSON, ("X-Candela-Tenant", "team-7"), ("X-Request-Id", "first")];
+    let body =
+        server::chat_body("abc", json!({"max_tokens": 2, "n": 2, "user": "ada"})).to_string();
+    let headers = [
+        JSON,
+        ("X-Candela-Tenant", "team-7"),
+        ("X-Request-Id", "first"),
+    ];
     server.send("POST", CHAT, &headers, body.as_bytes());
     server.complete(json!(["a", "bc"]), json!({"max_tokens": 1, "stream": true}));
     server.chat("a", json!({"n": 0}));
     let lines = || -> Vec<Value> {
         let text = std::fs::read_to_string(&path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
     until("three lines", || lines().len() >= 3);
     let lines = lines();
@@ -170,6 +227,12 @@ fn the_usage_log_has_a_line_per_finished_request() {
         assert_eq!(first[member], value, "{first}");
     }
     assert!(first["compute_time_seconds"].as_f64().unwrap() > 0.0);
-    let prompts: Vec<_> = lines[1..].iter().map(|line| line["prompt_index"].as_u64()).collect();
-    assert!(prompts.contains(&Some(0)) && prompts.contains(&Some(1)), "{prompts:?}");
+    let prompts: Vec<_> = lines[1..]
+        .iter()
+        .map(|line| line["prompt_index"].as_u64())
+        .collect();
+    assert!(
+        prompts.contains(&Some(0)) && prompts.contains(&Some(1)),
+        "{prompts:?}"
+    );
 }

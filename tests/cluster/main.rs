@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 type Step = (&'static str, fn(&Cluster<'_>) -> anyhow::Result<()>);
 
 /// With a node that runs pods.
-const CLUSTER_STORY: [Step; 10] = [
+const CLUSTER_STORY: &[Step] = &[
     ("the images are on the node", install::images),
     (
         "the chart installs, and the operator runs in a restricted namespace",
@@ -51,7 +51,11 @@ const CLUSTER_STORY: [Step; 10] = [
         demo::headers_off,
     ),
     (
-        "a GPU service gets the GPU image, no surge, and a GPU",
+        "a GPU service gets the GPU image and no surge",
+        gpu::deployment,
+    ),
+    (
+        "it waits for a GPU, says so, and runs once there is one",
         gpu::schedules,
     ),
     (
@@ -65,11 +69,23 @@ const CLUSTER_STORY: [Step; 10] = [
 ];
 
 /// Without: the chart's objects and the API's rules, up to the point where a pod would have to start.
-const CONTROL_PLANE_STORY: [Step; 2] = [
+const CONTROL_PLANE_STORY: &[Step] = &[
     ("the chart's objects are accepted", install::chart_objects),
     (
         "the API server refuses what cannot work, and says why",
         admission::refusals,
+    ),
+    (
+        "the operator starts under the chart's rights",
+        operator::start,
+    ),
+    (
+        "a GPU service gets the GPU image and no surge",
+        gpu::deployment,
+    ),
+    (
+        "deleting a service removes all that was made for it",
+        removal::of_a_service,
     ),
 ];
 
@@ -78,11 +94,11 @@ fn an_inference_service_from_install_to_uninstall() -> anyhow::Result<()> {
     let tier = Tier::detect();
     eprintln!("tier: {tier}");
     let (extent, story) = match tier {
-        Tier::Cluster => (Extent::Cluster, &CLUSTER_STORY[..]),
+        Tier::Cluster => (Extent::Cluster, CLUSTER_STORY),
         Tier::ControlPlane { .. } if std::env::var_os("CI").is_some() => {
             bail!("CI must run the cluster tier, but this machine offers {tier}")
         }
-        Tier::ControlPlane { .. } => (Extent::ControlPlane, &CONTROL_PLANE_STORY[..]),
+        Tier::ControlPlane { .. } => (Extent::ControlPlane, CONTROL_PLANE_STORY),
     };
     let programs = kubernetes_programs()?;
     bed::with(

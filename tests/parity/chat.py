@@ -38,14 +38,19 @@ DIALOGUES = {
 
 def expected(reference, folder):
     """For each dialogue the ids of its prompt and the text of the greedy answer."""
-    tokenizer, out = AutoTokenizer.from_pretrained(folder), {}
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     ends = {tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
-    for name, messages in DIALOGUES.items():
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        tokens = reference.greedy([ids], TOKENS_MAX)[0].tokens
-        end = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-        out[name] = (ids, tokenizer.decode(tokens[:end], skip_special_tokens=True))
+    prompts = [
+        tokenizer.encode(
+            tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False),
+            add_special_tokens=False,
+        )
+        for messages in DIALOGUES.values()
+    ]
+    out = {}
+    for name, ids, answer in zip(DIALOGUES, prompts, reference.greedy(prompts, TOKENS_MAX)):
+        end = next((i for i, token in enumerate(answer.tokens) if token in ends), len(answer.tokens))
+        out[name] = (ids, tokenizer.decode(answer.tokens[:end], skip_special_tokens=True))
     return out
 
 

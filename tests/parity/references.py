@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -12,8 +13,8 @@ logging.disable_progress_bar()
 
 # The demo's tokenizer has 2048 tokens; the random models have a few more, as padded vocabularies do.
 VOCABULARY = 2080
-# Prompts up to this length run in one batch, longer ones in another.
-SHORT = 260
+# Prompts whose lengths lie between the same two of these run in one batch.
+GROUPS = [0, 260, 720, 2048]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
@@ -106,7 +107,8 @@ class Reference:
     def greedy(self, prompts, count):
         """The `Answer` to each prompt: `count` greedy tokens, never stopping early. Prompts of a like length run together."""
         answers = {}
-        for group in ([p for p in prompts if len(p) <= SHORT], [p for p in prompts if len(p) > SHORT]):
+        for low, high in pairwise(GROUPS):
+            group = [prompt for prompt in prompts if low < len(prompt) <= high]
             if group:
                 answers.update(zip(map(tuple, group), self.greedy_together(group, count)))
         return [answers[tuple(prompt)] for prompt in prompts]

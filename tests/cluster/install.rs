@@ -66,6 +66,22 @@ pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the operator did so far was all allowed: its log tells of no refusal.
+pub(crate) fn rights_suffice(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    let deployment = format!("deployment/{RELEASE}-operator");
+    let log = cluster.kubectl(&["logs", &deployment, "--namespace", NAMESPACE])?;
+    ensure!(!log.trim().is_empty(), "the operator's log is empty");
+    let refusal = log
+        .lines()
+        .find(|line| line.to_lowercase().contains("forbidden"));
+    ensure!(
+        refusal.is_none(),
+        "the operator was refused: {}",
+        refusal.unwrap_or_default()
+    );
+    Ok(())
+}
+
 /// Installs the chart where nothing will run.
 pub(crate) fn chart_objects(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     install(cluster, &[])?;

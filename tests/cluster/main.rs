@@ -63,6 +63,10 @@ const CLUSTER_STORY: &[Step] = &[
         removal::of_a_service,
     ),
     (
+        "the operator was never refused anything",
+        install::rights_suffice,
+    ),
+    (
         "uninstalling the chart leaves services and pods alone",
         removal::of_the_chart,
     ),

@@ -301,16 +301,16 @@ fn child_of(parent: u32) -> anyhow::Result<u32> {
         .with_context(|| format!("{path} says {children:?}, not one process"))
 }
 
-/// Prints the last lines of every log.
-fn show_logs(logs: &Path) {
-    let Ok(entries) = fs::read_dir(logs) else {
+/// Prints the last lines of every log in a folder and those below it.
+fn show_logs(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
-    for path in entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-    {
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            show_logs(&path);
+            continue;
+        }
         let text = fs::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();

@@ -42,10 +42,13 @@ fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
 struct FakeRunner {
     slots: Vec<u32>,
     fails: Arc<AtomicBool>,
+    /// Who holds it holds up the step.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Runner for FakeRunner {
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError> {
+        let _open = self.gate.lock();
         if self.fails.load(Ordering::Relaxed) {
             return Err(RunnerError("the device is gone".to_owned()));
         }
@@ -113,6 +116,7 @@ struct Running {
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
     fails: Arc<AtomicBool>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Setup {
@@ -130,7 +134,7 @@ impl Setup {
         };
         let metrics = Metrics::new("fake", 256, cache, stats);
         let runner = FakeRunner::default();
-        let fails = Arc::clone(&runner.fails);
+        let (fails, gate) = (Arc::clone(&runner.fails), Arc::clone(&runner.gate));
         let config = EngineConfig {
             max_num_seqs: seqs,
             max_num_batched_tokens: budget,
@@ -147,6 +151,7 @@ impl Setup {
             thread: Some(thread),
             metrics,
             fails,
+            gate,
         }
     }
 }
@@ -268,22 +273,26 @@ fn compute_time_of_all_requests_adds_up_to_the_busy_time() {
         ..Setup::default()
     }
     .start();
-    let streams: Vec<EventStream> = (0..24u32)
-        .map(|i| {
-            engine.submit(
-                &prompt(i, 5 + i as usize * 2),
-                SamplingParams::greedy(30),
-                1,
-            )
-        })
-        .collect();
+    let held = engine.gate.lock().unwrap();
+    let submit = |i: u32| {
+        let stream = engine.submit(
+            &prompt(i, 5 + i as usize * 2),
+            SamplingParams::greedy(30),
+            1,
+        );
+        (i, stream)
+    };
+    let mut streams = vec![submit(0)];
+    while engine.handle.shared.waiting.load(Ordering::Acquire) > 0 {
+        std::thread::yield_now();
+    }
+    streams.extend((1..24).map(submit));
+    // A third hangs up: the first in its first step, the others in the queue. What it used is on the
+    // bill all the same.
+    streams.retain(|(i, _)| i % 3 != 0);
+    drop(held);
     let mut total = Duration::ZERO;
-    for (i, mut stream) in streams.into_iter().enumerate() {
-        if i % 3 == 0 {
-            // Hang up after the first token: what it used is on the bill all the same.
-            block_on(stream.next());
-            continue;
-        }
+    for (_, stream) in streams {
         for (_, finished) in collect(stream) {
             let stats = finished.stats.unwrap();
             assert_eq!(stats.prefill_time + stats.decode_time, stats.inference_time);
@@ -471,15 +480,11 @@ fn a_failed_device_ends_every_request_with_its_record_and_stops_the_engine() {
         ignore_eos: true,
         ..SamplingParams::greedy(200)
     };
-    let mut stream = engine.submit(&[1, 2], params, 1);
-    block_on(stream.next());
+    let held = engine.gate.lock().unwrap();
+    let stream = engine.submit(&[1, 2], params, 1);
     engine.fails.store(true, Ordering::Relaxed);
-    let finished = loop {
-        let event = block_on(stream.next()).unwrap();
-        if let Some(finished) = event.finished {
-            break finished;
-        }
-    };
+    drop(held);
+    let [(_, finished)] = collect(stream).try_into().unwrap();
     assert_eq!(finished.reason, FinishReason::Error);
     assert!(finished.stats.is_some());
     assert!(

@@ -30,11 +30,11 @@ struct State {
 
 /// The server; clones share their objects.
 #[derive(Debug, Clone, Default)]
-pub struct Fake(Arc<Mutex<State>>);
+pub(crate) struct Fake(Arc<Mutex<State>>);
 
 impl Fake {
     /// A client of this server.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
@@ -54,22 +54,22 @@ impl Fake {
     }
 
     /// Writes so far that changed something, as `VERB path`.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         self.lock().writes.clone()
     }
 
     /// Lets `writes` more changes through and fails every write after them.
-    pub fn fail_after(&self, writes: Option<usize>) {
+    pub(crate) fn fail_after(&self, writes: Option<usize>) {
         self.lock().writes_left = writes;
     }
 
     /// The object at `path`.
-    pub fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.lock().objects.get(path).map(|stored| stored.object.clone())
     }
 
     /// Stores an object past all rules, as somebody else.
-    pub fn put(&self, path: &str, mut object: Value) {
+    pub(crate) fn put(&self, path: &str, mut object: Value) {
         let mut state = self.lock();
         state.version += 1;
         let version = state.version;
@@ -81,19 +81,19 @@ impl Fake {
     }
 
     /// Changes an object past all rules, as somebody else.
-    pub fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut object = self.get(path).unwrap();
         change(&mut object);
         self.put(path, object);
     }
 
     /// Removes an object, as somebody else.
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         self.lock().objects.remove(path).unwrap();
     }
 
     /// Every object without what the server itself writes, for comparison.
-    pub fn snapshot(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, Value> {
         let bare = |stored: &Stored| {
             let mut object = stored.object.clone();
             for field in ["resourceVersion", "uid", "generation", "creationTimestamp"] {

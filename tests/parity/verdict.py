@@ -1,7 +1,9 @@
 """Compares the engine's answers with the reference's, and counts how it went."""
 
-COLUMNS = "{:8} {:9} {:8} {:>8} {:>6} {:>10} {:>7}"
-HEADING = COLUMNS.format("model", "dtype", "mode", "requests", "equal", "near-ties", "failed")
+COLUMNS = "{:8} {:9} {:8} {:>8} {:>6} {:>9} {:>7}  {}"
+HEADING = COLUMNS.format(
+    "model", "dtype", "mode", "requests", "equal", "near-tie", "failed", "furthest below the best logit"
+)
 
 
 class Verdict:
@@ -10,6 +12,7 @@ class Verdict:
     def __init__(self, model, dtype, mode):
         self.name = (model, dtype, mode)
         self.equal, self.near_ties, self.failures = 0, 0, []
+        self.furthest = (0.0, 0.0)
 
     def judge(self, reference, prompt, expected, got):
         """Compares the greedy tokens of one answer; near-ties are let through in bf16 only."""
@@ -30,6 +33,7 @@ class Verdict:
             return
         shortfalls, tolerance = reference.shortfalls(prompt, got)
         worst = max(range(len(got)), key=lambda i: shortfalls[i])
+        self.furthest = max(self.furthest, (shortfalls[worst], tolerance))
         if shortfalls[worst] <= tolerance:
             self.near_ties += 1
         else:
@@ -49,4 +53,5 @@ class Verdict:
 
     def __str__(self):
         requests = self.equal + self.near_ties + len(self.failures)
-        return COLUMNS.format(*self.name, requests, self.equal, self.near_ties, len(self.failures))
+        furthest = "{:.3f} (tolerance {:.3f})".format(*self.furthest) if self.furthest[0] else "-"
+        return COLUMNS.format(*self.name, requests, self.equal, self.near_ties, len(self.failures), furthest)

@@ -32,10 +32,24 @@ pub enum SubmitError {
 
 /// What the engine's thread is told.
 pub(super) enum Command {
-    /// A request, and where its events go.
-    Submit(GenerateRequest, events::UnboundedSender<Event>),
+    /// A request, and who waits for it.
+    Submit(GenerateRequest, Listener),
     /// Abort everything, then end.
     Stop,
+}
+
+/// Where a request's events go, and whether they are still wanted.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub(super) events: events::UnboundedSender<Event>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Listener {
+    /// The request was cancelled, or nobody is left to hear of it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || self.events.is_closed()
+    }
 }
 
 /// State that the handles and the engine's thread share.
@@ -78,11 +92,19 @@ impl EngineHandle {
                 waiting.checked_add(branches).filter(|&all| all <= limit)
             })
             .map_err(|waiting| SubmitError::QueueFull { waiting, limit })?;
-        let (sender, receiver) = events::unbounded_channel();
+        let (sender, events) = events::unbounded_channel();
+        let cancelled = Arc::<AtomicBool>::default();
+        let listener = Listener {
+            events: sender,
+            cancelled: Arc::clone(&cancelled),
+        };
         self.commands
-            .send(Command::Submit(request, sender))
+            .send(Command::Submit(request, listener))
             .map_err(|_| SubmitError::Stopped)?;
-        Ok(EventStream(receiver))
+        Ok(EventStream {
+            events,
+            canceller: Canceller(cancelled),
+        })
     }
 
     /// The time, for [`GenerateRequest::arrival`]; `None`, and no clock read, while stats are off.
@@ -104,16 +126,30 @@ impl EngineHandle {
 
 /// The events of one request. Dropping it cancels the request.
 #[derive(Debug)]
-pub struct EventStream(events::UnboundedReceiver<Event>);
+pub struct EventStream {
+    events: events::UnboundedReceiver<Event>,
+    canceller: Canceller,
+}
 
 impl EventStream {
     /// The next event; `None` after the last branch finished.
     pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
+        self.events.recv().await
     }
 
-    /// An event that is there already.
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.0.try_recv().ok()
+    /// Cancels the request while its last events, and with them its records, are still received.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+}
+
+/// Cancels a request: each of its branches then ends, within a step, as aborted.
+#[derive(Debug, Clone)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Cancels it. A request that is done stays as it is.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -20,7 +20,7 @@ use std::{
 
 pub use self::{
     clock::{Clock, MonotonicClock},
-    handle::{EngineHandle, EventStream, SubmitError},
+    handle::{Canceller, EngineHandle, EventStream, SubmitError},
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch},
 };
 pub use crate::model::runner::{Batch, Runner, RunnerError};

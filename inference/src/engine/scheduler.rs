@@ -115,6 +115,9 @@ impl Scheduler {
 
     /// Takes out every sequence that `gone` picks, with its blocks given back.
     pub(super) fn take_where(&mut self, gone: impl Fn(&Sequence) -> bool) -> Vec<Sequence> {
+        if !self.running.iter().chain(&self.waiting).any(&gone) {
+            return Vec::new();
+        }
         let mut taken: Vec<Sequence> = self.running.extract_if(.., |s| gone(s)).collect();
         for sequence in &mut taken {
             self.pool.release(&mut sequence.blocks);

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc::UnboundedSender;
-
-use super::request::{Event, Finished, GenerateRequest, StopCause, StopCheck};
+use super::{
+    handle::Listener,
+    request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
+};
 use crate::{
     finish_reason::FinishReason,
     sampling::{Sampler, SamplingParams},
@@ -18,7 +19,7 @@ pub(super) struct Request {
     pub(super) params: SamplingParams,
     /// Tokens that end an answer: the model's own, unless ignored, and the request's.
     pub(super) stop_tokens: Vec<u32>,
-    pub(super) events: UnboundedSender<Event>,
+    pub(super) listener: Listener,
 }
 
 /// One branch: its tokens, its blocks, and what it has cost so far.
@@ -45,7 +46,7 @@ pub(super) struct Sequence {
 /// The branches of `request`, each drawing from `seed`.
 pub(super) fn branches(
     request: GenerateRequest,
-    events: &UnboundedSender<Event>,
+    listener: Listener,
     eos_token_ids: &[u32],
     seed: u64,
     queued: Option<Timestamp>,
@@ -62,13 +63,12 @@ pub(super) fn branches(
     if !params.ignore_eos {
         stop_tokens.extend_from_slice(eos_token_ids);
     }
-    let events = events.clone();
     let shared = Arc::new(Request {
         id,
         prompt,
         params,
         stop_tokens,
-        events,
+        listener,
     });
     let new = |branch| Sequence {
         request: Arc::clone(&shared),
@@ -105,7 +105,7 @@ impl Sequence {
 
     /// Nobody listens any more.
     pub(super) fn is_cancelled(&self) -> bool {
-        self.request.events.is_closed()
+        self.request.listener.is_gone()
     }
 
     /// Takes the next token, and says whether it is the last, and why.

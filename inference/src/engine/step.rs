@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     EngineConfig,
     clock::Clock,
-    handle::{Command, Shared},
+    handle::{Command, Listener, Shared},
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
@@ -88,8 +88,8 @@ impl Engine {
         }
         self.shared.stopped.store(true, Ordering::Release);
         for command in commands.try_iter() {
-            if let Command::Submit(request, events) = command {
-                self.queue(request, &events);
+            if let Command::Submit(request, listener) = command {
+                self.queue(request, listener);
             }
         }
         self.finish_where(|_| true, end);
@@ -104,7 +104,7 @@ impl Engine {
         };
         loop {
             match next {
-                Ok(Command::Submit(request, events)) => self.queue(request, &events),
+                Ok(Command::Submit(request, listener)) => self.queue(request, listener),
                 Err(TryRecvError::Empty) => return true,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
             }
@@ -112,12 +112,12 @@ impl Engine {
         }
     }
 
-    fn queue(&mut self, request: GenerateRequest, events: &UnboundedSender<Event>) {
+    fn queue(&mut self, request: GenerateRequest, listener: Listener) {
         let now = self.now();
         self.metrics
             .record_request(request.branches.get(), request.params.max_tokens);
         let seed = request.params.seed.unwrap_or_else(rand::random);
-        let sequences = branches(request, events, &self.config.eos_token_ids, seed, now);
+        let sequences = branches(request, listener, &self.config.eos_token_ids, seed, now);
         self.scheduler.waiting.extend(sequences);
     }
 
@@ -251,7 +251,8 @@ impl Engine {
                     mark_token(&self.metrics, sequence, now);
                     if end.is_none() {
                         let event = sequence.event(Some(token), None);
-                        self.outbox.push((sequence.request.events.clone(), event));
+                        self.outbox
+                            .push((sequence.request.listener.events.clone(), event));
                     }
                     end.map(|(reason, stop)| {
                         (
@@ -303,7 +304,8 @@ impl Engine {
             self.metrics.record_finished(stats);
         }
         let event = sequence.event(token, Some(finished));
-        self.outbox.push((sequence.request.events.clone(), event));
+        self.outbox
+            .push((sequence.request.listener.events.clone(), event));
     }
 
     /// Sets the gauges, then sends the step's events: what a client can see is on `/metrics` already.

@@ -316,6 +316,22 @@ fn compute_time_of_all_requests_adds_up_to_the_busy_time() {
 }
 
 #[test]
+fn a_cancelled_request_still_says_what_it_used() {
+    let engine = Setup::default().start();
+    let held = engine.gate.lock().unwrap();
+    let stream = engine.submit(&[1, 2], SamplingParams::greedy(200), 2);
+    stream.canceller().cancel();
+    drop(held);
+    let ends = collect(stream);
+    assert_eq!(ends.len(), 2);
+    for (_, finished) in ends {
+        assert_eq!(finished.reason, FinishReason::Abort);
+        assert!(finished.stats.is_some());
+    }
+    engine.stop();
+}
+
+#[test]
 fn without_a_clock_there_is_no_record() {
     let engine = Setup {
         stats: false,

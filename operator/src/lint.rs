@@ -35,6 +35,11 @@ pub enum LintError {
     },
 }
 
+/// What a file is called in messages.
+pub fn display_name(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+}
+
 /// Reads a file, or standard input if it is `-`.
 ///
 /// # Errors
@@ -46,7 +51,7 @@ pub fn read(file: &Path) -> Result<String, LintError> {
     } else {
         std::fs::read_to_string(file)
     };
-    read.map_err(|source| LintError::Read { file: file.display().to_string(), source })
+    read.map_err(|source| LintError::Read { file: display_name(file), source })
 }
 
 /// Checks every InferenceService of a manifest that may hold other objects, too.

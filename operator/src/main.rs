@@ -1,7 +1,7 @@
 //! The command line of `candela-operator`.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -131,7 +131,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = format!("{error:#}");
+            let text = describe(&error);
             // A list of findings says on each line that it is an error.
             let prefix = if text.contains(": error: ") { "" } else { "error: " };
             eprintln!("{prefix}{text}");
@@ -140,9 +140,19 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The error and its causes, but for a cause that the error quotes already.
+fn describe(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
+}
+
 async fn run(options: Run) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let colours = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).init();
     let client = Client::try_default().await.context("finding the cluster")?;
     let metrics = Metrics::new()?;
     let stop = stop_signal()?;
@@ -236,7 +246,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 fn lint_file(file: PathBuf) -> anyhow::Result<()> {
     let text = lint::read(&file)?;
-    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    let name = lint::display_name(&file);
     let Report { text, errors } = lint::lint(&name, &text)?;
     print(&text)?;
     match errors {

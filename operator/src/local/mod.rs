@@ -165,7 +165,7 @@ struct Session {
 impl Session {
     async fn serve(&self, engine: &mut Engine, out: &mut impl Write) -> Result<(), LocalError> {
         let loaded = self.load(engine, out).await?;
-        writeln!(out, "loads    {} was ready after {:.2} s", self.plan.model, loaded.as_secs_f64())?;
+        writeln!(out, "loads    {}: ready ({:.2} s)", self.plan.model, loaded.as_secs_f64())?;
         let response = self.ask(engine, out).await?;
         let answered = self.options.started.elapsed();
         self.show(&response, out)?;
@@ -213,7 +213,9 @@ impl Session {
         let Ok(response) = send(self.address, "/progress", None, None).await else { return Ok(()) };
         let Some(phase) = response.body["phase"].as_str() else { return Ok(()) };
         if phase != shown {
-            writeln!(out, "loads    {phase} ({:.2} s)", started.elapsed().as_secs_f64())?;
+            let seconds = started.elapsed().as_secs_f64();
+            writeln!(out, "loads    {}: {phase} ({seconds:.2} s)", self.plan.model)?;
+            out.flush()?;
             *shown = phase.to_owned();
         }
         Ok(())
@@ -313,7 +315,7 @@ impl Stop {
 }
 
 fn read_service(file: &Path) -> Result<InferenceService, LocalError> {
-    let name = file.display().to_string();
+    let name = lint::display_name(file);
     let text = lint::read(file)?;
     let documents = read_documents(&text)
         .map_err(|source| lint::LintError::Parse { file: name.clone(), source })?;
@@ -365,7 +367,7 @@ fn introduce(
     program: &Path,
 ) -> Result<(), LocalError> {
     let name = service.metadata.name.as_deref().unwrap_or_default();
-    writeln!(out, "reads    InferenceService {name} from {}", file.display())?;
+    writeln!(out, "reads    InferenceService {name} from {}", lint::display_name(file))?;
     writeln!(out, "builds   {}, as the operator would", plan.children.join(", "))?;
     writeln!(out, "runs     {}", shell(program, plan, "           ", COMMAND_WIDTH))?;
     writeln!(out, "         which is the pod's container, but for")?;

@@ -22,8 +22,9 @@ use super::Plan;
 
 /// Lines of the engine's output that are kept for an error message.
 const LAST_LINES: usize = 12;
-/// Wait for the engine after SIGTERM, then after a second one, before it is killed.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Wait for the engine after each SIGTERM, before it is killed: the first lets it drain, which an
+/// engine that serves one person needs no time for; the second ends it at once.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(5)];
 
 /// A running engine. Dropping it kills the process; [`Engine::end`] asks it first.
 #[derive(Debug)]
@@ -126,13 +127,13 @@ impl Engine {
 
     /// Ends the engine: asks it, asks again, then kills it.
     pub async fn end(mut self) {
-        for _ in 0..2 {
+        for patience in PATIENCE {
             let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
             let Some(id) = id else { return };
             if kill_process(id, Signal::TERM).is_err() {
                 break;
             }
-            if timeout(PATIENCE, self.child.wait()).await.is_ok() {
+            if timeout(patience, self.child.wait()).await.is_ok() {
                 return;
             }
         }

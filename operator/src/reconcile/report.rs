@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Resource,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
 use serde_json::json;
@@ -50,7 +50,8 @@ pub(super) async fn report(
         return Ok(reconciled);
     }
     // The watched copy may be old. What is compared and dated from is the stored status.
-    let api = api(ctx, service);
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<InferenceService> = Api::namespaced(ctx.client.clone(), namespace);
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let stored = api.get_opt(name).await.map_err(|e| failed("read", service, e))?;
     let Some(stored) = stored.filter(|stored| stored.metadata.uid == service.metadata.uid) else {
@@ -85,7 +86,11 @@ pub(super) async fn write(
     ctx.metrics.wrote("InferenceService", "status");
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let name = metadata.name.as_deref().unwrap_or_default();
-    let written = api(ctx, service).patch_status(name, &params, &Patch::Apply(&body)).await;
+    // Untyped, since the answer may hold a specification that the types cannot.
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let resource = ApiResource::erase::<InferenceService>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
+    let written = api.patch_status(name, &params, &Patch::Apply(&body)).await;
     match written {
         Ok(_) => Ok(()),
         // Deleted meanwhile: there is no status to write.
@@ -142,11 +147,6 @@ fn is_settled(status: &InferenceServiceStatus) -> bool {
 
 fn find(status: &InferenceServiceStatus, kind: ConditionType) -> Option<&Condition> {
     status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
-}
-
-fn api(ctx: &Context, service: &impl Resource<DynamicType = ()>) -> Api<InferenceService> {
-    let namespace = service.meta().namespace.as_deref().unwrap_or_default();
-    Api::namespaced(ctx.client.clone(), namespace)
 }
 
 fn failed(

@@ -217,7 +217,7 @@ impl State {
             return refused;
         }
         self.objects.remove(path);
-        (StatusCode::OK, json!({"status": "Success"}))
+        (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 
     fn write(&mut self, verb: &str, path: &str, mut stored: Stored) -> (StatusCode, Value) {

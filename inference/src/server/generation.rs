@@ -14,7 +14,7 @@ use super::{
     usage_log::{Ending, Payer, UsageLine},
 };
 use crate::{
-    engine::{Event, EventStream, Finished, StopCause},
+    engine::{Canceller, Event, EventStream, Finished, StopCause},
     finish_reason::FinishReason,
     openai::{PromptTokensDetails, Usage},
     prompt::AnswerText,
@@ -47,6 +47,9 @@ struct Branch {
 /// All answers of a request.
 pub(super) struct Generation {
     events: SelectAll<BoxStream<'static, (usize, Event)>>,
+    cancellers: Vec<Canceller>,
+    /// The client went away.
+    left: bool,
     branches: Vec<Branch>,
     answers: usize,
     prompts: Vec<Arc<[u32]>>,
@@ -74,6 +77,7 @@ impl Generation {
             tokens: 0,
             finished: None,
         };
+        let cancellers = streams.iter().map(EventStream::canceller).collect();
         let events = streams.into_iter().enumerate().map(|(prompt, events)| {
             stream::unfold(events, |mut events| async {
                 events.next().await.map(|event| (event, events))
@@ -83,6 +87,8 @@ impl Generation {
         });
         Self {
             events: stream::select_all(events),
+            cancellers,
+            left: false,
             branches: (0..prompts.len() * answers).map(|_| branch()).collect(),
             answers,
             logged: vec![false; prompts.len()],
@@ -125,9 +131,11 @@ impl Generation {
         piece.text += &branch.text.finish();
         let outcome = outcome(&finished);
         branch.finished = Some(finished);
-        let status = outcome
-            .as_ref()
-            .map_or_else(|error| error.status.as_u16(), |_| 200);
+        let status = match &outcome {
+            _ if self.left => STATUS_CLIENT_CLOSED,
+            Ok(_) => 200,
+            Err(error) => error.status.as_u16(),
+        };
         self.log_if_complete(prompt, status);
         piece.finish_reason = Some(outcome?);
         Ok(piece)
@@ -238,12 +246,47 @@ impl Generation {
     }
 }
 
+impl Generation {
+    /// Takes the ends, and with them the records, of a request that was cancelled.
+    async fn run_out(mut self) {
+        while let Some((prompt, event)) = self.events.next().await {
+            // A failure was for a client that is no longer there; it is in the usage log.
+            let _ = self.take(prompt, event);
+        }
+    }
+}
+
 impl Drop for Generation {
-    /// Prompts that were cut off are logged with what was seen of them.
+    /// What the client does not wait for is cancelled. With a usage log, its records are still taken,
+    /// so that nothing that was used is missing there.
     fn drop(&mut self) {
-        for prompt in 0..self.prompts.len() {
-            if !self.logged[prompt] {
-                self.log(prompt, FinishReason::Abort, STATUS_CLIENT_CLOSED);
+        if self.logged.iter().all(|&logged| logged) {
+            return;
+        }
+        self.cancellers.iter().for_each(Canceller::cancel);
+        let wanted = self.state.usage_log.is_some() && !self.left;
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if wanted => {
+                let rest = Self {
+                    events: std::mem::take(&mut self.events),
+                    cancellers: Vec::new(),
+                    left: true,
+                    branches: std::mem::take(&mut self.branches),
+                    answers: self.answers,
+                    prompts: std::mem::take(&mut self.prompts),
+                    include_stop: self.include_stop,
+                    state: self.state.clone(),
+                    payer: self.payer.clone(),
+                    logged: std::mem::take(&mut self.logged),
+                };
+                runtime.spawn(rest.run_out());
+            }
+            _ => {
+                for prompt in 0..self.prompts.len() {
+                    if !self.logged[prompt] {
+                        self.log(prompt, FinishReason::Abort, STATUS_CLIENT_CLOSED);
+                    }
+                }
             }
         }
     }

@@ -41,21 +41,22 @@ section() { # section NAME COMMAND...
 }
 
 build_release() {
-    tests/setup/images.sh >"$logs/images"
+    tests/setup/release.sh >"$logs/programs" &&
+        CANDELA_PROGRAMS=$(cat "$logs/programs") tests/setup/images.sh >"$logs/images"
 }
 
 parity() {
-    tests/parity/run.sh --engine "$(tests/setup/release.sh)/candela-engine"
+    tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
 demo() {
-    "$(tests/setup/release.sh)/candela-operator" local -f docs/examples/demo.yaml --once
+    "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
 
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
-    CANDELA_IMAGES=$(cat "$logs/images") cargo test --locked --package candela-tests --test cluster -- --nocapture
+    cargo test --locked --package candela-tests --test cluster -- --nocapture
 }
 
 section setup tests/setup/install.sh
@@ -68,6 +69,9 @@ section clippy cargo clippy --locked --workspace --all-targets --test cluster --
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
 if section release build_release; then
+    CANDELA_PROGRAMS=$(cat "$logs/programs")
+    CANDELA_IMAGES=$(cat "$logs/images")
+    export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
     section parity parity
     wait "$kubernetes_build"

@@ -7,7 +7,7 @@ tag=$(cargo metadata --format-version 1 --no-deps --offline | python3 -c '
 import json, sys
 print(next(p["version"] for p in json.load(sys.stdin)["packages"] if p["name"] == "candela-operator"))')
 folder=$CARGO_TARGET_DIR/images
-programs=$(tests/setup/release.sh)
+programs=${CANDELA_PROGRAMS:-$(tests/setup/release.sh)}
 cargo build --quiet --locked --package candela-tests --bin bed >&2
 mkdir -p "$folder"
 for name in candela-engine candela-operator; do

@@ -41,7 +41,9 @@ impl<'de, const MIN: i32, const MAX: i32> Deserialize<'de> for Bounded<MIN, MAX>
         let value = i64::deserialize(from)?;
         match i32::try_from(value) {
             Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(D::Error::custom(format_args!("{value} is not from {MIN} to {MAX}"))),
+            _ => Err(D::Error::custom(format_args!(
+                "{value} is not from {MIN} to {MAX}"
+            ))),
         }
     }
 }
@@ -66,9 +68,15 @@ mod tests {
 
     #[test]
     fn serde_refuses_what_is_outside() {
-        assert_eq!(serde_json::from_str::<StartupSeconds>("10").unwrap().get(), 10);
+        assert_eq!(
+            serde_json::from_str::<StartupSeconds>("10").unwrap().get(),
+            10
+        );
         for outside in ["9", "86401", "-1", "9223372036854775807", "1.5"] {
-            assert!(serde_json::from_str::<StartupSeconds>(outside).is_err(), "{outside}");
+            assert!(
+                serde_json::from_str::<StartupSeconds>(outside).is_err(),
+                "{outside}"
+            );
         }
     }
 }

@@ -115,8 +115,12 @@ reasons! {
 
 impl ConditionType {
     /// Every type, in order.
-    pub const ALL: [Self; 4] =
-        [Self::Ready, Self::Accepted, Self::ModelAvailable, Self::Progressing];
+    pub const ALL: [Self; 4] = [
+        Self::Ready,
+        Self::Accepted,
+        Self::ModelAvailable,
+        Self::Progressing,
+    ];
 
     /// The type as it stands in a condition.
     pub const fn as_str(self) -> &'static str {

@@ -10,7 +10,9 @@ const PATH: &str = "spec.engine.extraArgs";
 /// What this version's engine would say to the arguments.
 pub(crate) fn extra_args_warnings(service: &InferenceService) -> Vec<Finding> {
     let engine = service.spec.engine.as_ref();
-    let args = engine.and_then(|engine| engine.extra_args.as_deref()).unwrap_or_default();
+    let args = engine
+        .and_then(|engine| engine.extra_args.as_deref())
+        .unwrap_or_default();
     let known = EngineFlags::names();
     let unknown: Vec<Finding> = args
         .iter()
@@ -25,14 +27,19 @@ pub(crate) fn extra_args_warnings(service: &InferenceService) -> Vec<Finding> {
     if !unknown.is_empty() || args.iter().any(|arg| owner_of(arg).is_some()) {
         return unknown;
     }
-    let line = ["candela-engine", "--model=m"].into_iter().chain(args.iter().map(String::as_str));
+    let line = ["candela-engine", "--model=m"]
+        .into_iter()
+        .chain(args.iter().map(String::as_str));
     match parse_engine_flags(line.map(Into::into)) {
         Ok(_) => Vec::new(),
         Err(error) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let first = first.strip_prefix("error: ").unwrap_or(first);
-            vec![Finding::warning(PATH, format!("candela-engine would refuse this: {first}"))]
+            vec![Finding::warning(
+                PATH,
+                format!("candela-engine would refuse this: {first}"),
+            )]
         }
     }
 }
@@ -57,26 +64,38 @@ mod tests {
             "spec": {"model": {"uri": "builtin://demo"}, "engine": {"extraArgs": args}},
         }));
         assert!(!checked.is_refused(), "{:?}", checked.findings);
-        checked.findings.iter().map(|finding| finding.to_string()).collect()
+        checked
+            .findings
+            .iter()
+            .map(|finding| finding.to_string())
+            .collect()
     }
 
     #[test]
     fn known_flags_pass() {
-        assert_eq!(warnings(&["--seed=1", "--dtype", "float32", "--log_format=json"]), [""; 0]);
+        assert_eq!(
+            warnings(&["--seed=1", "--dtype", "float32", "--log_format=json"]),
+            [""; 0]
+        );
     }
 
     #[test]
     fn unknown_flag_is_a_warning_with_the_nearest_name() {
         assert_eq!(
             warnings(&["--sed=1"]),
-            ["warning: spec.engine.extraArgs[0]: this version of candela-engine has no flag --sed: \
-              did you mean --seed?"]
+            [
+                "warning: spec.engine.extraArgs[0]: this version of candela-engine has no flag --sed: \
+              did you mean --seed?"
+            ]
         );
     }
 
     #[test]
     fn a_value_that_the_engine_refuses_is_a_warning() {
         let warnings = warnings(&["--seed=many"]);
-        assert!(warnings[0].contains("would refuse this: invalid value 'many'"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("would refuse this: invalid value 'many'"),
+            "{warnings:?}"
+        );
     }
 }

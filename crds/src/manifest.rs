@@ -6,7 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{InferenceService, broken, engine_args::extra_args_warnings, object_schema, structural};
+use crate::{
+    InferenceService, broken, engine_args::extra_args_warnings, object_schema, structural,
+};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +49,19 @@ pub enum ReadError {
 
 impl Finding {
     pub(crate) fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, path: path.into(), message: message.into() }
+        Self {
+            severity: Severity::Error,
+            path: path.into(),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, path: path.into(), message: message.into() }
+        Self {
+            severity: Severity::Warning,
+            path: path.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -71,7 +81,9 @@ impl fmt::Display for Finding {
 impl Checked {
     /// Whether the API server or the operator would refuse the object.
     pub fn is_refused(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error)
     }
 }
 
@@ -82,13 +94,18 @@ impl Checked {
 pub fn read_documents(text: &str) -> Result<Vec<Value>, ReadError> {
     let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
     let documents: Vec<Value> = documents.collect::<Result<_, _>>()?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+    Ok(documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
 }
 
 /// Whether `document` says that it is an InferenceService, of whatever version.
 pub fn is_inference_service(document: &Value) -> bool {
     document["kind"] == "InferenceService"
-        && document["apiVersion"].as_str().is_some_and(|v| v.starts_with("inference.candela.dev/"))
+        && document["apiVersion"]
+            .as_str()
+            .is_some_and(|v| v.starts_with("inference.candela.dev/"))
 }
 
 /// Reads one document as the API server would, and more strictly: an unknown field is an error.
@@ -101,7 +118,10 @@ pub fn check(mut document: Value) -> Checked {
         let version = &document["apiVersion"];
         let message = format!("must be inference.candela.dev/v1alpha1, but is {version}");
         findings.push(Finding::error("apiVersion", message));
-        return Checked { service: None, findings };
+        return Checked {
+            service: None,
+            findings,
+        };
     }
     let schema = object_schema();
     structural::prune(&schema, &mut document, &mut findings);
@@ -110,18 +130,27 @@ pub fn check(mut document: Value) -> Checked {
     structural::validate(&schema, &document, &mut wrong);
     if !wrong.is_empty() {
         findings.append(&mut wrong);
-        return Checked { service: None, findings };
+        return Checked {
+            service: None,
+            findings,
+        };
     }
     let service = match serde_json::from_value::<InferenceService>(document) {
         Ok(service) => service,
         Err(error) => {
             findings.push(Finding::error("", error.to_string()));
-            return Checked { service: None, findings };
+            return Checked {
+                service: None,
+                findings,
+            };
         }
     };
     findings.extend(broken(&service).map(|rule| Finding::error(rule.path, &*rule.message)));
     findings.extend(extra_args_warnings(&service));
-    Checked { service: Some(service), findings }
+    Checked {
+        service: Some(service),
+        findings,
+    }
 }
 
 #[cfg(test)]
@@ -133,8 +162,11 @@ mod tests {
     fn every_case_is_judged_as_it_says() {
         for case in cases() {
             let checked = check(case.object());
-            let errors: Vec<&Finding> =
-                checked.findings.iter().filter(|f| f.severity == Severity::Error).collect();
+            let errors: Vec<&Finding> = checked
+                .findings
+                .iter()
+                .filter(|f| f.severity == Severity::Error)
+                .collect();
             match &case.refused {
                 None => assert!(errors.is_empty(), "{}: {errors:?}", case.name),
                 Some(Refusal::Rule(id) | Refusal::Condition(id)) => {
@@ -143,7 +175,11 @@ mod tests {
                     assert!(found, "{}: {errors:?}", case.name);
                 }
                 Some(Refusal::Schema(path) | Refusal::Unknown(path)) => {
-                    assert!(errors.iter().any(|e| e.path == *path), "{}: {errors:?}", case.name);
+                    assert!(
+                        errors.iter().any(|e| e.path == *path),
+                        "{}: {errors:?}",
+                        case.name
+                    );
                 }
             }
         }
@@ -162,10 +198,17 @@ mod tests {
                 continue;
             }
             let service: InferenceService = serde_json::from_value(object.clone()).unwrap();
-            let rust: Vec<&str> =
-                broken(&service).filter(|r| r.cel.is_some()).map(|r| &*r.message).collect();
+            let rust: Vec<&str> = broken(&service)
+                .filter(|r| r.cel.is_some())
+                .map(|r| &*r.message)
+                .collect();
             let errors = kube::core::cel::Validator::new().validate(&schema, &object, None);
-            let cel: Vec<String> = errors.err().into_iter().flatten().map(|e| e.message).collect();
+            let cel: Vec<String> = errors
+                .err()
+                .into_iter()
+                .flatten()
+                .map(|e| e.message)
+                .collect();
             let (mut rust, mut cel_sorted) = (rust, cel.iter().map(|m| &**m).collect::<Vec<_>>());
             rust.sort_unstable();
             cel_sorted.sort_unstable();
@@ -176,23 +219,34 @@ mod tests {
     #[test]
     fn every_rule_has_a_case_that_breaks_it() {
         for rule in crate::rules() {
-            let broken = cases().into_iter().any(|case| match (&case.refused, &rule.cel) {
-                (Some(Refusal::Rule(id)), Some(_)) => id == rule.id,
-                (Some(Refusal::Condition(id)), None) => id == rule.id,
-                _ => false,
-            });
+            let broken = cases()
+                .into_iter()
+                .any(|case| match (&case.refused, &rule.cel) {
+                    (Some(Refusal::Rule(id)), Some(_)) => id == rule.id,
+                    (Some(Refusal::Condition(id)), None) => id == rule.id,
+                    _ => false,
+                });
             assert!(broken, "{}", rule.id);
         }
     }
 
     #[test]
     fn unknown_field_names_the_nearest_known_one() {
-        let case = cases().into_iter().find(|c| c.name == "a misspelt field").unwrap();
-        let text: Vec<String> = check(case.object()).findings.iter().map(|f| f.to_string()).collect();
+        let case = cases()
+            .into_iter()
+            .find(|c| c.name == "a misspelt field")
+            .unwrap();
+        let text: Vec<String> = check(case.object())
+            .findings
+            .iter()
+            .map(|f| f.to_string())
+            .collect();
         assert_eq!(
             text,
-            ["error: spec.stats.header: unknown field, which the API server would drop: \
-              did you mean `headers`?"]
+            [
+                "error: spec.stats.header: unknown field, which the API server would drop: \
+              did you mean `headers`?"
+            ]
         );
     }
 

@@ -35,7 +35,9 @@ const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// Labels that select the engine pods of `service`: name and instance, for ever.
 pub fn selector_labels(service: &str) -> BTreeMap<String, String> {
-    [(NAME, ENGINE_APP), (INSTANCE, service)].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    [(NAME, ENGINE_APP), (INSTANCE, service)]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into()
 }
 
 /// [`selector_labels`] in the form of a query.
@@ -63,5 +65,7 @@ pub fn is_service_name(name: &str) -> bool {
     name.len() <= NAME_LENGTH_MAX
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }

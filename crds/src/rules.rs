@@ -54,7 +54,14 @@ fn rule(
     holds: fn(&InferenceService) -> bool,
 ) -> Rule {
     let (cel, message) = (Some(cel.into()), message.into());
-    Rule { id, path, cel, message, reason: AcceptedReason::InvalidSpec, holds }
+    Rule {
+        id,
+        path,
+        cel,
+        message,
+        reason: AcceptedReason::InvalidSpec,
+        holds,
+    }
 }
 
 fn name_rule() -> Rule {
@@ -65,7 +72,13 @@ fn name_rule() -> Rule {
          self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
         "metadata.name becomes the name of a Service: use at most 52 lower-case letters, digits and \
          dashes, beginning with a letter and not ending with a dash",
-        |service| service.metadata.name.as_deref().is_some_and(is_service_name),
+        |service| {
+            service
+                .metadata
+                .name
+                .as_deref()
+                .is_some_and(is_service_name)
+        },
     )
 }
 
@@ -123,7 +136,9 @@ fn model_rules() -> [Rule; 4] {
              download nothing: remove it",
             |service| {
                 let model = &service.spec.model;
-                let local = ["pvc://", "builtin://"].iter().any(|s| model.uri.starts_with(s));
+                let local = ["pvc://", "builtin://"]
+                    .iter()
+                    .any(|s| model.uri.starts_with(s));
                 model.secret_ref.is_none() || !local
             },
         ),
@@ -131,19 +146,31 @@ fn model_rules() -> [Rule; 4] {
 }
 
 fn engine_rules() -> [Rule; 4] {
-    let names: Vec<&str> = OWNED_FLAGS.iter().map(|o| o.flag.trim_start_matches("--")).collect();
-    let fields: Vec<String> =
-        OWNED_FLAGS.iter().map(|o| format!("{} is set by {}", o.flag, o.field)).collect();
+    let names: Vec<&str> = OWNED_FLAGS
+        .iter()
+        .map(|o| o.flag.trim_start_matches("--"))
+        .collect();
+    let fields: Vec<String> = OWNED_FLAGS
+        .iter()
+        .map(|o| format!("{} is set by {}", o.flag, o.field))
+        .collect();
     [
         rule(
             "owned-flags",
             "spec.engine.extraArgs",
-            format!("self.all(a, !a.replace('_', '-').matches('^--({})(=|$)'))", names.join("|")),
+            format!(
+                "self.all(a, !a.replace('_', '-').matches('^--({})(=|$)'))",
+                names.join("|")
+            ),
             format!(
                 "spec.engine.extraArgs may not carry a flag that has its own place: {}",
                 fields.join(", ")
             ),
-            |service| extra_args(service).iter().all(|arg| owner_of(arg).is_none()),
+            |service| {
+                extra_args(service)
+                    .iter()
+                    .all(|arg| owner_of(arg).is_none())
+            },
         ),
         rule(
             "expansion",
@@ -160,8 +187,11 @@ fn engine_rules() -> [Rule; 4] {
             "spec.engine.env may not set CANDELA_* variables, which are the engine's own: use the \
              field or flag of the setting",
             |service| {
-                let env = engine(service).and_then(|e| e.env.as_deref()).unwrap_or_default();
-                env.iter().all(|variable| !variable.name.starts_with("CANDELA_"))
+                let env = engine(service)
+                    .and_then(|e| e.env.as_deref())
+                    .unwrap_or_default();
+                env.iter()
+                    .all(|variable| !variable.name.starts_with("CANDELA_"))
             },
         ),
         rule(
@@ -172,9 +202,11 @@ fn engine_rules() -> [Rule; 4] {
             "spec.rollout.maxSurge and spec.rollout.maxUnavailable are both 0, so no pod could ever \
              be replaced: make one of them at least 1, or omit both",
             |service| match service.spec.rollout {
-                Some(Rollout { max_surge: Some(s), max_unavailable: Some(u), .. }) => {
-                    s.get() + u.get() > 0
-                }
+                Some(Rollout {
+                    max_surge: Some(s),
+                    max_unavailable: Some(u),
+                    ..
+                }) => s.get() + u.get() > 0,
                 _ => true,
             },
         ),
@@ -193,7 +225,9 @@ fn cache_rules() -> [Rule; 5] {
             |service| {
                 let uri = &service.spec.model.uri;
                 cache(service).is_none()
-                    || !["pvc://", "oci://", "builtin://"].iter().any(|s| uri.starts_with(s))
+                    || !["pvc://", "oci://", "builtin://"]
+                        .iter()
+                        .any(|s| uri.starts_with(s))
             },
         ),
         rule(
@@ -250,15 +284,28 @@ fn pod_rules() -> [Rule; 1] {
         "spec.pod.labels may not set app.kubernetes.io/ labels, which select the pods: use a prefix \
          of your own",
         |service| {
-            let labels = service.spec.pod.as_ref().and_then(|pod| pod.labels.as_ref());
+            let labels = service
+                .spec
+                .pod
+                .as_ref()
+                .and_then(|pod| pod.labels.as_ref());
             labels.is_none_or(|labels| labels.keys().all(|k| !k.starts_with("app.kubernetes.io/")))
         },
     )]
 }
 
 fn cache_can_be_shared(service: &InferenceService) -> bool {
-    let Some(Cache { size: Some(_), access_modes, .. }) = cache(service) else { return true };
-    let modes = access_modes.as_deref().unwrap_or(&[AccessMode::ReadWriteOnce]);
+    let Some(Cache {
+        size: Some(_),
+        access_modes,
+        ..
+    }) = cache(service)
+    else {
+        return true;
+    };
+    let modes = access_modes
+        .as_deref()
+        .unwrap_or(&[AccessMode::ReadWriteOnce]);
     let (surge, _) = service.spec.surge_and_unavailable();
     modes.contains(&AccessMode::ReadWriteMany) || service.spec.replicas.get() + surge <= 1
 }
@@ -272,7 +319,9 @@ fn engine(service: &InferenceService) -> Option<&Engine> {
 }
 
 fn extra_args(service: &InferenceService) -> &[String] {
-    engine(service).and_then(|e| e.extra_args.as_deref()).unwrap_or_default()
+    engine(service)
+        .and_then(|e| e.extra_args.as_deref())
+        .unwrap_or_default()
 }
 
 fn cache(service: &InferenceService) -> Option<&Cache> {
@@ -281,10 +330,13 @@ fn cache(service: &InferenceService) -> Option<&Cache> {
 
 /// A Kubernetes quantity above zero: a decimal number and a suffix or an exponent.
 fn is_positive_quantity(text: &str) -> bool {
-    const SUFFIXES: [&str; 16] =
-        ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    const SUFFIXES: [&str; 16] = [
+        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+    ];
     let unsigned = text.strip_prefix('+').unwrap_or(text);
-    let end = unsigned.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(unsigned.len());
+    let end = unsigned
+        .find(|c: char| c != '.' && !c.is_ascii_digit())
+        .unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|e| {
         let digits = e.strip_prefix(['+', '-']).unwrap_or(e);

@@ -63,10 +63,15 @@ fn schema_mut(definition: &mut Value) -> &mut Value {
 }
 
 fn field_mut<'a>(schema: &'a mut Value, path: &str) -> &'a mut Value {
-    path.split('.').filter(|name| !name.is_empty()).fold(schema, |schema, name| {
-        let field = schema.get_mut("properties").and_then(|fields| fields.get_mut(name));
-        field.unwrap_or_else(|| unreachable!("{path} is a field of the schema; tests render it"))
-    })
+    path.split('.')
+        .filter(|name| !name.is_empty())
+        .fold(schema, |schema, name| {
+            let field = schema
+                .get_mut("properties")
+                .and_then(|fields| fields.get_mut(name));
+            field
+                .unwrap_or_else(|| unreachable!("{path} is a field of the schema; tests render it"))
+        })
 }
 
 /// Removes `nullable` and other idle words, so that an explicit null counts as absent (the server
@@ -85,7 +90,10 @@ fn tidy(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Number(number) => {
-            if let Some(float) = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 1e15) {
+            if let Some(float) = number
+                .as_f64()
+                .filter(|f| f.fract() == 0.0 && f.abs() < 1e15)
+            {
                 *value = json!(float as i64);
             }
         }
@@ -94,7 +102,9 @@ fn tidy(value: &mut Value) {
 }
 
 fn without_descriptions(schema: &mut Value) {
-    let Some(schema) = schema.as_object_mut() else { return };
+    let Some(schema) = schema.as_object_mut() else {
+        return;
+    };
     schema.remove("description");
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(without_descriptions);
@@ -118,7 +128,10 @@ mod tests {
     #[test]
     fn generated_files_are_up_to_date() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-        for file in ["inferenceservices.yaml", "../charts/candela/files/inferenceservices.yaml"] {
+        for file in [
+            "inferenceservices.yaml",
+            "../charts/candela/files/inferenceservices.yaml",
+        ] {
             let stored = std::fs::read_to_string(format!("{folder}{file}")).unwrap_or_default();
             assert!(
                 stored == definition_yaml(),
@@ -132,7 +145,10 @@ mod tests {
         let text = definition_yaml();
         assert!(text.len() < 64 * 1024, "{} bytes", text.len());
         assert!(!text.contains("nullable"), "a null would reach the rules");
-        assert!(!text.contains("orValue") && !text.contains(".sign()"), "see api.md's traps");
+        assert!(
+            !text.contains("orValue") && !text.contains(".sign()"),
+            "see api.md's traps"
+        );
         let read: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition =
             serde_yaml::from_str(&text).unwrap();
         assert_eq!(read.spec.names.short_names, Some(vec!["infsvc".to_owned()]));

@@ -56,16 +56,28 @@ impl ModelSource {
                     && claim.starts_with(lower_or_digit)
                     && claim.ends_with(lower_or_digit)
                     && path.chars().all(|c| word(c) || c == '/');
-                fits.then(|| Self::Claim { claim: claim.to_owned(), path: path.to_owned() })
+                fits.then(|| Self::Claim {
+                    claim: claim.to_owned(),
+                    path: path.to_owned(),
+                })
             }
             "s3" => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 let fits = bucket.starts_with(lower_or_digit)
-                    && bucket.chars().all(|c| lower_or_digit(c) || matches!(c, '.' | '-'))
-                    && prefix.chars().all(|c| word(c) || matches!(c, '/' | '=' | '+'));
-                fits.then(|| Self::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+                    && bucket
+                        .chars()
+                        .all(|c| lower_or_digit(c) || matches!(c, '.' | '-'))
+                    && prefix
+                        .chars()
+                        .all(|c| word(c) || matches!(c, '/' | '=' | '+'));
+                fits.then(|| Self::S3 {
+                    bucket: bucket.to_owned(),
+                    prefix: prefix.to_owned(),
+                })
             }
-            "oci" => is_oci(rest).then(|| Self::Oci { reference: rest.to_owned() }),
+            "oci" => is_oci(rest).then(|| Self::Oci {
+                reference: rest.to_owned(),
+            }),
             "builtin" => (rest == "demo").then_some(Self::BuiltinDemo),
             _ => None,
         }
@@ -100,7 +112,9 @@ fn hugging_face(rest: &str) -> Option<ModelSource> {
 }
 
 fn is_oci(reference: &str) -> bool {
-    let Some((registry, rest)) = reference.split_once('/') else { return false };
+    let Some((registry, rest)) = reference.split_once('/') else {
+        return false;
+    };
     let (host, port) = match registry.split_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (registry, None),
@@ -112,9 +126,12 @@ fn is_oci(reference: &str) -> bool {
             None => (rest, Some(true)),
         },
     };
-    some(host, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
-        && port.is_none_or(|port| some(port, |c| c.is_ascii_digit()))
-        && some(repository, |c| lower_or_digit(c) || matches!(c, '.' | '_' | '/' | '-'))
+    some(host, |c| {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '-')
+    }) && port.is_none_or(|port| some(port, |c| c.is_ascii_digit()))
+        && some(repository, |c| {
+            lower_or_digit(c) || matches!(c, '.' | '_' | '/' | '-')
+        })
         && version == Some(true)
 }
 
@@ -152,10 +169,16 @@ mod tests {
     #[test]
     fn parts_are_taken_apart() {
         let claim = |claim: &str, path: &str| {
-            Some(ModelSource::Claim { claim: claim.into(), path: path.into() })
+            Some(ModelSource::Claim {
+                claim: claim.into(),
+                path: path.into(),
+            })
         };
         assert_eq!(ModelSource::parse("pvc://models"), claim("models", ""));
-        assert_eq!(ModelSource::parse("pvc://models/a/b"), claim("models", "a/b"));
+        assert_eq!(
+            ModelSource::parse("pvc://models/a/b"),
+            claim("models", "a/b")
+        );
         assert_eq!(ModelSource::parse("builtin://other"), None);
         let _ = Validator::new();
     }

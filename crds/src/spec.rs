@@ -43,12 +43,34 @@ use crate::{Bounded, InferenceServiceStatus, Replicas, RolloutPods, StartupSecon
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Available", type_ = "integer", json_path = ".status.readyReplicas"),
-    printcolumn(name = "Loaded", type_ = "string", json_path = ".status.model.progress"),
+    printcolumn(
+        name = "Available",
+        type_ = "integer",
+        json_path = ".status.readyReplicas"
+    ),
+    printcolumn(
+        name = "Loaded",
+        type_ = "string",
+        json_path = ".status.model.progress"
+    ),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.uri", priority = 1),
-    printcolumn(name = "Headers", type_ = "boolean", json_path = ".status.stats.headers", priority = 1)
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Model",
+        type_ = "string",
+        json_path = ".spec.model.uri",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Headers",
+        type_ = "boolean",
+        json_path = ".status.stats.headers",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InferenceServiceSpec {
@@ -279,14 +301,22 @@ fn one_replica() -> Replicas {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { logging: true, headers: false, per_request_metrics: MetricsWhen::Never }
+        Self {
+            logging: true,
+            headers: false,
+            per_request_metrics: MetricsWhen::Never,
+        }
     }
 }
 
 impl Stats {
     /// The switches that the stats rule is about.
     pub fn gates(self) -> StatsGates {
-        let Self { logging, headers, per_request_metrics } = self;
+        let Self {
+            logging,
+            headers,
+            per_request_metrics,
+        } = self;
         StatsGates {
             logging,
             headers,
@@ -334,7 +364,10 @@ impl InferenceServiceSpec {
     pub fn surge_and_unavailable(&self) -> (i32, i32) {
         let rollout = self.rollout.clone().unwrap_or_default();
         let complement = |pods: i32| i32::from(pods == 0);
-        match (rollout.max_surge.map(Bounded::get), rollout.max_unavailable.map(Bounded::get)) {
+        match (
+            rollout.max_surge.map(Bounded::get),
+            rollout.max_unavailable.map(Bounded::get),
+        ) {
             (Some(surge), Some(unavailable)) => (surge, unavailable),
             (Some(surge), None) => (surge, complement(surge)),
             (None, Some(unavailable)) => (complement(unavailable), unavailable),

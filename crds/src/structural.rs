@@ -53,7 +53,10 @@ fn unknown_field(path: &str, name: &str, known: &Map<String, Value>) -> Finding 
             format!("the fields here are {}", names.join(", "))
         }
     };
-    Finding::error(path, format!("unknown field, which the API server would drop: {advice}"))
+    Finding::error(
+        path,
+        format!("unknown field, which the API server would drop: {advice}"),
+    )
 }
 
 /// Drops nulls and fills in defaults, as the API server does before it validates.
@@ -93,7 +96,12 @@ fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Fin
     }
     match value {
         Value::Object(fields) => {
-            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+            for name in schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
                 let name = name.as_str().unwrap_or_default();
                 if !fields.contains_key(name) && !(path.is_empty() && ENVELOPE.contains(&name)) {
                     findings.push(Finding::error(join(path, name), "is required, but missing"));
@@ -120,7 +128,8 @@ fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Fin
 fn wrong_type(schema: &Value, value: &Value) -> Option<String> {
     if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
         let fits = value.is_string() || value.is_i64();
-        return (!fits).then(|| format!("must be a whole number or a string, but is {}", show(value)));
+        return (!fits)
+            .then(|| format!("must be a whole number or a string, but is {}", show(value)));
     }
     let wanted = schema.get("type")?.as_str()?;
     let fits = match wanted {
@@ -140,7 +149,11 @@ fn wrong_value(schema: &Value, value: &Value) -> Option<String> {
         && !allowed.contains(value)
     {
         let names: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-        return Some(format!("must be one of {}, but is {}", names.join(", "), show(value)));
+        return Some(format!(
+            "must be one of {}, but is {}",
+            names.join(", "),
+            show(value)
+        ));
     }
     if let Some(number) = value.as_i64() {
         let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
@@ -163,9 +176,9 @@ fn wrong_value(schema: &Value, value: &Value) -> Option<String> {
     let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
     let length = length as u64;
     match (bound(least), bound(most)) {
-        (Some(least), _) if length < least => {
-            Some(format!("must have at least {least} {unit}, but has {length}"))
-        }
+        (Some(least), _) if length < least => Some(format!(
+            "must have at least {least} {unit}, but has {length}"
+        )),
         (_, Some(most)) if length > most => {
             Some(format!("must have at most {most} {unit}, but has {length}"))
         }
@@ -174,10 +187,16 @@ fn wrong_value(schema: &Value, value: &Value) -> Option<String> {
 }
 
 fn repeated_key(schema: &Value, items: &[Value], path: &str) -> Option<Finding> {
-    let key = schema.get("x-kubernetes-list-map-keys")?.as_array()?.first()?.as_str()?;
+    let key = schema
+        .get("x-kubernetes-list-map-keys")?
+        .as_array()?
+        .first()?
+        .as_str()?;
     items.iter().enumerate().find_map(|(index, item)| {
         let value = item.get(key)?;
-        let repeated = items[..index].iter().any(|earlier| earlier.get(key) == Some(value));
+        let repeated = items[..index]
+            .iter()
+            .any(|earlier| earlier.get(key) == Some(value));
         let message = || format!("{key} {} is given twice", show(value));
         repeated.then(|| Finding::error(format!("{path}[{index}]"), message()))
     })
@@ -189,7 +208,11 @@ fn child_schema<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn show(value: &Value) -> String {
@@ -233,13 +256,20 @@ mod tests {
     fn nearest_name_is_found_or_none() {
         let known = ["headers", "logging", "perRequestMetrics"];
         assert_eq!(nearest("header", known.into_iter()), Some("headers"));
-        assert_eq!(nearest("perrequestmetrics", known.into_iter()), Some("perRequestMetrics"));
+        assert_eq!(
+            nearest("perrequestmetrics", known.into_iter()),
+            Some("perRequestMetrics")
+        );
         assert_eq!(nearest("replicas", known.into_iter()), None);
     }
 
     #[test]
     fn edits_are_counted() {
-        for (a, b, count) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0)] {
+        for (a, b, count) in [
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+        ] {
             assert_eq!(edits(a, b), count, "{a} {b}");
         }
     }

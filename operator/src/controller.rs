@@ -52,29 +52,42 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let client = context.client.clone();
-    let shared = Arc::new(Shared { context, failures: Failures::default() });
-    let ours = watcher::Config::default()
-        .labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
+    let shared = Arc::new(Shared {
+        context,
+        failures: Failures::default(),
+    });
+    let ours =
+        watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
     let engines =
         watcher::Config::default().labels(&format!("app.kubernetes.io/name={ENGINE_APP}"));
-    Controller::new(api::<Guarded>(&client, namespace), watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
-        .owns(api::<Deployment>(&client, namespace), ours.clone())
-        .owns(api::<Service>(&client, namespace), ours.clone())
-        .owns(api::<ServiceAccount>(&client, namespace), ours.clone())
-        .owns(api::<PodDisruptionBudget>(&client, namespace), ours)
-        .watches(api::<Pod>(&client, namespace), engines, service_of_pod)
-        .graceful_shutdown_on(stop)
-        .run(reconcile_one, retry, shared)
-        .for_each(|result| async {
-            if let Err(error) = result {
-                tracing::debug!(%error, "controller");
-            }
-        })
-        .await;
+    Controller::new(
+        api::<Guarded>(&client, namespace),
+        watcher::Config::default(),
+    )
+    .with_config(
+        Config::default()
+            .concurrency(CONCURRENCY)
+            .debounce(DEBOUNCE),
+    )
+    .owns(api::<Deployment>(&client, namespace), ours.clone())
+    .owns(api::<Service>(&client, namespace), ours.clone())
+    .owns(api::<ServiceAccount>(&client, namespace), ours.clone())
+    .owns(api::<PodDisruptionBudget>(&client, namespace), ours)
+    .watches(api::<Pod>(&client, namespace), engines, service_of_pod)
+    .graceful_shutdown_on(stop)
+    .run(reconcile_one, retry, shared)
+    .for_each(|result| async {
+        if let Err(error) = result {
+            tracing::debug!(%error, "controller");
+        }
+    })
+    .await;
 }
 
-async fn reconcile_one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+async fn reconcile_one(
+    object: Arc<Guarded>,
+    shared: Arc<Shared>,
+) -> Result<Action, ReconcileError> {
     if object.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
@@ -83,14 +96,20 @@ async fn reconcile_one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Acti
         Ok(service) => reconcile::reconcile(service, &shared.context).await,
         Err(invalid) => reconcile::report_unreadable(invalid, &shared.context)
             .await
-            .map(|()| Reconciled { accepted: false, settled: true }),
+            .map(|()| Reconciled {
+                accepted: false,
+                settled: true,
+            }),
     };
     let outcome = match &result {
         Ok(reconciled) if reconciled.accepted => Outcome::Done,
         Ok(_) => Outcome::Refused,
         Err(_) => Outcome::Failed,
     };
-    shared.context.metrics.reconciled(outcome, started.elapsed());
+    shared
+        .context
+        .metrics
+        .reconciled(outcome, started.elapsed());
     let Reconciled { settled, .. } = result?;
     shared.failures.succeeded(&key(&object));
     Ok(Action::requeue(if settled { SETTLED } else { UNSETTLED }))
@@ -104,7 +123,11 @@ fn retry(object: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> A
 }
 
 fn key(object: &Guarded) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 fn service_of_pod(pod: Pod) -> Option<ObjectRef<Guarded>> {

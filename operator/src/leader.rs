@@ -56,7 +56,9 @@ impl Leadership {
     pub async fn lost(mut self) {
         loop {
             let until = *self.0.borrow_and_update();
-            let Some(until) = until.filter(|until| Instant::now() < *until) else { return };
+            let Some(until) = until.filter(|until| Instant::now() < *until) else {
+                return;
+            };
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
                 changed = self.0.changed() => if changed.is_err() { return },
@@ -91,12 +93,18 @@ pub async fn lead(client: Client, candidate: Candidate) -> Leadership {
 /// The API server's; the lease then runs out by itself.
 pub async fn step_down(client: Client, candidate: &Candidate) -> kube::Result<()> {
     let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
-    let Some(mut lease) = leases.get_opt(&candidate.name).await? else { return Ok(()) };
+    let Some(mut lease) = leases.get_opt(&candidate.name).await? else {
+        return Ok(());
+    };
     let spec = lease.spec.get_or_insert_default();
     if spec.holder_identity.as_deref() == Some(candidate.identity.as_str()) {
         spec.holder_identity = None;
         spec.renew_time = None;
-        leases.replace(&candidate.name, &PostParams::default(), &lease).await?;
+        lost_race_is_no(
+            leases
+                .replace(&candidate.name, &PostParams::default(), &lease)
+                .await,
+        )?;
     }
     Ok(())
 }
@@ -134,12 +142,21 @@ async fn acquire_or_renew(
     seen: &mut Seen,
 ) -> kube::Result<bool> {
     let Some(mut lease) = leases.get_opt(&candidate.name).await? else {
-        let metadata = ObjectMeta { name: Some(candidate.name.clone()), ..Default::default() };
-        let lease = Lease { metadata, spec: Some(held(candidate, None)) };
+        let metadata = ObjectMeta {
+            name: Some(candidate.name.clone()),
+            ..Default::default()
+        };
+        let lease = Lease {
+            metadata,
+            spec: Some(held(candidate, None)),
+        };
         return lost_race_is_no(leases.create(&PostParams::default(), &lease).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
-    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());
+    let holder = spec
+        .holder_identity
+        .clone()
+        .filter(|holder| !holder.is_empty());
     let now = Instant::now();
     let unchanged = seen.as_ref().is_some_and(|(holder, renewed, _)| {
         *holder == spec.holder_identity && *renewed == spec.renew_time
@@ -148,7 +165,9 @@ async fn acquire_or_renew(
         *seen = Some((spec.holder_identity.clone(), spec.renew_time.clone(), now));
     }
     let since = seen.as_ref().map_or(now, |(_, _, since)| *since);
-    let lasts = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok());
+    let lasts = spec
+        .lease_duration_seconds
+        .and_then(|s| u64::try_from(s).ok());
     let expired = now >= since + lasts.map_or(LEASE, Duration::from_secs);
     let mine = holder.as_deref() == Some(candidate.identity.as_str());
     if !(mine || holder.is_none() || expired) {
@@ -156,7 +175,11 @@ async fn acquire_or_renew(
     }
     lease.spec = Some(held(candidate, Some(&spec)));
     // The object carries the resourceVersion that was read: of two that try, one is refused.
-    lost_race_is_no(leases.replace(&candidate.name, &PostParams::default(), &lease).await)
+    lost_race_is_no(
+        leases
+            .replace(&candidate.name, &PostParams::default(), &lease)
+            .await,
+    )
 }
 
 fn held(candidate: &Candidate, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -165,10 +188,18 @@ fn held(candidate: &Candidate, before: Option<&LeaseSpec>) -> LeaseSpec {
     let mine = before.holder_identity.as_deref() == Some(candidate.identity.as_str());
     let transitions = before.lease_transitions.unwrap_or(0);
     LeaseSpec {
-        acquire_time: if mine { before.acquire_time.clone() } else { Some(now.clone()) },
+        acquire_time: if mine {
+            before.acquire_time.clone()
+        } else {
+            Some(now.clone())
+        },
         holder_identity: Some(candidate.identity.clone()),
         lease_duration_seconds: Some(LEASE_SECONDS),
-        lease_transitions: Some(if mine { transitions } else { transitions.saturating_add(1) }),
+        lease_transitions: Some(if mine {
+            transitions
+        } else {
+            transitions.saturating_add(1)
+        }),
         renew_time: Some(now),
         ..before
     }

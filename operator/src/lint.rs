@@ -37,7 +37,11 @@ pub enum LintError {
 
 /// What a file is called in messages.
 pub fn display_name(file: &Path) -> String {
-    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+    if file == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
 }
 
 /// Reads a file, or standard input if it is `-`.
@@ -51,7 +55,10 @@ pub fn read(file: &Path) -> Result<String, LintError> {
     } else {
         std::fs::read_to_string(file)
     };
-    read.map_err(|source| LintError::Read { file: display_name(file), source })
+    read.map_err(|source| LintError::Read {
+        file: display_name(file),
+        source,
+    })
 }
 
 /// Checks every InferenceService of a manifest that may hold other objects, too.
@@ -59,15 +66,23 @@ pub fn read(file: &Path) -> Result<String, LintError> {
 /// # Errors
 /// [`LintError::Parse`] when the text is not YAML.
 pub fn lint(file: &str, text: &str) -> Result<Report, LintError> {
-    let documents = read_documents(text)
-        .map_err(|source| LintError::Parse { file: file.to_owned(), source })?;
+    let documents = read_documents(text).map_err(|source| LintError::Parse {
+        file: file.to_owned(),
+        source,
+    })?;
     let mut report = Report::default();
     let mut seen = 0;
     for document in documents.into_iter().filter(is_inference_service) {
         seen += 1;
-        let name = document["metadata"]["name"].as_str().unwrap_or("(no name)").to_owned();
+        let name = document["metadata"]["name"]
+            .as_str()
+            .unwrap_or("(no name)")
+            .to_owned();
         let findings = check(document).findings;
-        report.errors += findings.iter().filter(|f| f.severity == Severity::Error).count();
+        report.errors += findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .count();
         for finding in &findings {
             let _ = writeln!(report.text, "{file}: InferenceService {name}: {finding}");
         }
@@ -97,11 +112,16 @@ spec: {model: {uri: builtin://demo}}
 
     #[test]
     fn several_documents_are_judged_one_by_one() {
-        let bad = GOOD.replace("good", "bad").replace("}}", "}, stats: {logging: false, headers: true}}");
+        let bad = GOOD
+            .replace("good", "bad")
+            .replace("}}", "}, stats: {logging: false, headers: true}}");
         let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n";
         let report = lint("all.yaml", &format!("{GOOD}---\n{bad}---\n{other}")).unwrap();
         assert_eq!(report.errors, 1, "{}", report.text);
-        let stats = candela_crds::rules().iter().find(|rule| rule.id == "stats").unwrap();
+        let stats = candela_crds::rules()
+            .iter()
+            .find(|rule| rule.id == "stats")
+            .unwrap();
         let expected = format!(
             "all.yaml: InferenceService good: ok\n\
              all.yaml: InferenceService bad: error: spec.stats: {}\n",
@@ -113,7 +133,12 @@ spec: {model: {uri: builtin://demo}}
     #[test]
     fn a_manifest_without_a_service_is_an_error() {
         assert_eq!(lint("a.yaml", "kind: Pod\n").unwrap().errors, 1);
-        assert!(lint("a.yaml", "a: [").unwrap_err().to_string().starts_with("a.yaml is not readable"));
+        assert!(
+            lint("a.yaml", "a: [")
+                .unwrap_err()
+                .to_string()
+                .starts_with("a.yaml is not readable")
+        );
     }
 
     #[test]
@@ -128,7 +153,11 @@ spec: {model: {uri: builtin://demo}}
             examples += 1;
             let name = path.display().to_string();
             let report = lint(&name, &read(&path).unwrap()).unwrap();
-            assert!(report.text.lines().all(|line| line.ends_with(": ok")), "{}", report.text);
+            assert!(
+                report.text.lines().all(|line| line.ends_with(": ok")),
+                "{}",
+                report.text
+            );
         }
         assert!(examples >= 3);
     }

@@ -80,7 +80,12 @@ struct Run {
     lease_namespace: Option<String>,
 
     /// Name of this replica, unique among them
-    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "candela-operator")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "POD_NAME",
+        default_value = "candela-operator"
+    )]
     identity: String,
 }
 
@@ -133,7 +138,11 @@ async fn main() -> ExitCode {
         Err(error) => {
             let text = describe(&error);
             // A list of findings says on each line that it is an error.
-            let prefix = if text.contains(": error: ") { "" } else { "error: " };
+            let prefix = if text.contains(": error: ") {
+                ""
+            } else {
+                "error: "
+            };
             eprintln!("{prefix}{text}");
             ExitCode::FAILURE
         }
@@ -142,28 +151,36 @@ async fn main() -> ExitCode {
 
 /// The error and its causes, but for a cause that the error quotes already.
 fn describe(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
-        "" => cause,
-        said if said.contains(&cause) => text,
-        said => format!("{said}: {cause}"),
-    })
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |text, cause| match text.as_str() {
+            "" => cause,
+            said if said.contains(&cause) => text,
+            said => format!("{said}: {cause}"),
+        })
 }
 
 async fn run(options: Run) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .init();
     let client = Client::try_default().await.context("finding the cluster")?;
     let metrics = Metrics::new()?;
     let stop = stop_signal()?;
     let serving = server::serve(options.listen, metrics.clone(), stopped(stop.clone()));
     let serving = tokio::spawn(serving);
     let working = reconcile(&options, client, metrics, stop);
+    tokio::pin!(working);
     tokio::select! {
-        done = working => done,
+        done = &mut working => done,
         served = serving => {
             served?.with_context(|| format!("serving on {}", options.listen))?;
-            Ok(())
+            // The server ends by itself when this process is asked to; reconciles finish first.
+            working.await
         }
     }
 }
@@ -174,14 +191,21 @@ async fn reconcile(
     metrics: Metrics,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let candidate = options.lease_namespace.clone().map(|namespace| leader::Candidate {
-        namespace,
-        name: options.lease.clone(),
-        identity: options.identity.clone(),
-    });
+    let candidate = options
+        .lease_namespace
+        .clone()
+        .map(|namespace| leader::Candidate {
+            namespace,
+            name: options.lease.clone(),
+            identity: options.identity.clone(),
+        });
     let leadership = match &candidate {
         Some(candidate) => {
-            tracing::info!(lease = candidate.name, identity = candidate.identity, "standing by");
+            tracing::info!(
+                lease = candidate.name,
+                identity = candidate.identity,
+                "standing by"
+            );
             tokio::select! {
                 leadership = leader::lead(client.clone(), candidate.clone()) => leadership,
                 () = stopped(stop.clone()) => return Ok(()),
@@ -194,14 +218,19 @@ async fn reconcile(
     };
     metrics.set_leading(true);
     tracing::info!("leading: reconciling InferenceServices");
-    let reporter =
-        Reporter { controller: "candela-operator".to_owned(), instance: Some(options.identity.clone()) };
+    let reporter = Reporter {
+        controller: "candela-operator".to_owned(),
+        instance: Some(options.identity.clone()),
+    };
     let context = Context {
         client: client.clone(),
         settings: Settings {
             images: Images {
                 cpu: options.engine_image_cpu.clone(),
-                gpu: options.engine_image_gpu.clone().filter(|image| !image.is_empty()),
+                gpu: options
+                    .engine_image_gpu
+                    .clone()
+                    .filter(|image| !image.is_empty()),
             },
         },
         leadership: leadership.clone(),
@@ -218,7 +247,9 @@ async fn reconcile(
     }
     metrics.set_leading(false);
     if let Some(candidate) = &candidate {
-        leader::step_down(client, candidate).await.context("giving the lease back")?;
+        leader::step_down(client, candidate)
+            .await
+            .context("giving the lease back")?;
     }
     Ok(())
 }
@@ -257,12 +288,32 @@ fn lint_file(file: PathBuf) -> anyhow::Result<()> {
 }
 
 async fn local(options: Local, started: Instant) -> anyhow::Result<()> {
-    let Local { file, engine, once, port, ask, models, api_keys, verbose } = options;
-    let options =
-        local::Options { file, engine, once, port, ask, models, api_keys, verbose, started };
+    let Local {
+        file,
+        engine,
+        once,
+        port,
+        ask,
+        models,
+        api_keys,
+        verbose,
+    } = options;
+    let options = local::Options {
+        file,
+        engine,
+        once,
+        port,
+        ask,
+        models,
+        api_keys,
+        verbose,
+        started,
+    };
     Ok(local::run(options, &mut std::io::stdout()).await?)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("writing to standard output")
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// What the operator counts.
 #[derive(Debug, Clone)]
@@ -27,8 +25,9 @@ pub enum Outcome {
     Failed,
 }
 
-const RECONCILE_BUCKETS: [f64; 11] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const RECONCILE_BUCKETS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 impl Metrics {
     /// A registry of its own with every metric at zero.
@@ -39,7 +38,10 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             reconciles: IntCounterVec::new(
-                Opts::new("candela_operator_reconciles_total", "Reconciles by how they ended"),
+                Opts::new(
+                    "candela_operator_reconciles_total",
+                    "Reconciles by how they ended",
+                ),
                 &["outcome"],
             )?,
             reconcile_seconds: Histogram::with_opts(
@@ -58,12 +60,23 @@ impl Metrics {
                 "1 while this replica holds the lease and reconciles",
             )?,
         };
-        metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
-        metrics.registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
-        metrics.registry.register(Box::new(metrics.writes.clone()))?;
-        metrics.registry.register(Box::new(metrics.leading.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.reconciles.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.reconcile_seconds.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.writes.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.leading.clone()))?;
         for outcome in [Outcome::Done, Outcome::Refused, Outcome::Failed] {
-            metrics.reconciles.with_label_values(&[outcome.label()]).reset();
+            metrics
+                .reconciles
+                .with_label_values(&[outcome.label()])
+                .reset();
         }
         Ok(metrics)
     }

@@ -18,7 +18,9 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
-    axum::serve(listener, router(metrics)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(metrics))
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 fn router(metrics: Metrics) -> Router {

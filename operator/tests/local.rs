@@ -14,7 +14,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Cargo builds examples beside the programs before it runs tests.
 fn stand_in() -> PathBuf {
-    PathBuf::from(OPERATOR).with_file_name("examples").join("stand_in")
+    PathBuf::from(OPERATOR)
+        .with_file_name("examples")
+        .join("stand_in")
 }
 
 fn manifest(spec: &str) -> tempfile::NamedTempFile {
@@ -30,7 +32,10 @@ fn manifest(spec: &str) -> tempfile::NamedTempFile {
 
 fn local(manifest: &str, more: &[&str]) -> Output {
     let mut command = Command::new(OPERATOR);
-    command.args(["local", "--once", "-f", manifest, "--engine"]).arg(stand_in()).args(more);
+    command
+        .args(["local", "--once", "-f", manifest, "--engine"])
+        .arg(stand_in())
+        .args(more);
     command.output().unwrap()
 }
 
@@ -65,10 +70,18 @@ fn the_example_is_run_asked_and_shown() {
 fn a_contradiction_is_refused_in_the_words_of_the_api() {
     let file = manifest("{model: {uri: 'builtin://demo'}, stats: {logging: false, headers: true}}");
     let path = file.path().to_str().unwrap();
-    let message = &candela_crds::rules().iter().find(|rule| rule.id == "stats").unwrap().message;
-    for output in
-        [local(path, &[]), Command::new(OPERATOR).args(["lint", "-f", path]).output().unwrap()]
-    {
+    let message = &candela_crds::rules()
+        .iter()
+        .find(|rule| rule.id == "stats")
+        .unwrap()
+        .message;
+    for output in [
+        local(path, &[]),
+        Command::new(OPERATOR)
+            .args(["lint", "-f", path])
+            .output()
+            .unwrap(),
+    ] {
         let all = text(&output.stdout) + &text(&output.stderr);
         assert!(!output.status.success());
         assert!(all.contains(&format!("spec.stats: {message}")), "{all}");
@@ -82,7 +95,10 @@ fn an_engine_that_dies_is_quoted() {
     let output = local(file.path().to_str().unwrap(), &["--port", "0"]);
     let err = text(&output.stderr);
     assert!(!output.status.success());
-    assert!(err.contains("exit status: 3") && err.contains("before it was ready"), "{err}");
+    assert!(
+        err.contains("exit status: 3") && err.contains("before it was ready"),
+        "{err}"
+    );
     assert!(err.contains("error: config.json is missing"), "{err}");
 }
 
@@ -93,13 +109,23 @@ fn a_taken_port_is_named_with_the_way_out() {
     let output = local(DEMO, &["--port", &port]);
     let err = text(&output.stderr);
     assert!(!output.status.success());
-    assert!(err.contains(&format!("port {port}")) && err.contains("--port"), "{err}");
+    assert!(
+        err.contains(&format!("port {port}")) && err.contains("--port"),
+        "{err}"
+    );
 }
 
 #[test]
 fn a_missing_engine_is_said_with_how_to_get_one() {
     let output = Command::new(OPERATOR)
-        .args(["local", "-f", DEMO, "--once", "--engine", "/nowhere/candela-engine"])
+        .args([
+            "local",
+            "-f",
+            DEMO,
+            "--once",
+            "--engine",
+            "/nowhere/candela-engine",
+        ])
         .output()
         .unwrap();
     assert!(text(&output.stderr).contains("could not start /nowhere/candela-engine"));
@@ -115,8 +141,18 @@ fn it_serves_until_it_is_asked_to_end_and_takes_the_engine_along() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let serves = lines.map(Result::unwrap).find(|line| line.starts_with("serves")).unwrap();
-    let address = serves.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let serves = lines
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("serves"))
+        .unwrap();
+    let address = serves
+        .split("http://")
+        .nth(1)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(std::net::TcpStream::connect(&address).is_ok());
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
@@ -129,5 +165,8 @@ fn it_serves_until_it_is_asked_to_end_and_takes_the_engine_along() {
         std::thread::yield_now();
     };
     assert!(status.success());
-    assert!(std::net::TcpStream::connect(&address).is_err(), "the engine is still there");
+    assert!(
+        std::net::TcpStream::connect(&address).is_err(),
+        "the engine is still there"
+    );
 }

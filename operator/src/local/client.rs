@@ -64,8 +64,15 @@ pub async fn send(
         .map_err(|source| ClientError::Connect { address, source })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let method = if body.is_some() { Method::POST } else { Method::GET };
-    let mut request = Request::builder().method(method).uri(path).header(HOST, address.to_string());
+    let method = if body.is_some() {
+        Method::POST
+    } else {
+        Method::GET
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, address.to_string());
     if let Some(key) = api_key {
         request = request.header(AUTHORIZATION, format!("Bearer {key}"));
     }
@@ -73,10 +80,19 @@ pub async fn send(
         request = request.header(CONTENT_TYPE, "application/json");
     }
     let body = body.map(Value::to_string).unwrap_or_default();
-    let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+    let response = sender
+        .send_request(request.body(Full::new(Bytes::from(body)))?)
+        .await?;
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, RESPONSE_MAX).collect().await.map_err(ClientError::Body)?;
+    let body = Limited::new(body, RESPONSE_MAX)
+        .collect()
+        .await
+        .map_err(ClientError::Body)?;
     driver.abort();
     let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-    Ok(Response { status: head.status, headers: head.headers, body })
+    Ok(Response {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
 }

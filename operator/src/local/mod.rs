@@ -23,8 +23,8 @@ use tokio::{
 
 use crate::lint;
 use client::{ClientError, Response, send};
-use plan::{Stand, shell};
 pub use plan::{Plan, PlanError, plan};
+use plan::{Stand, shell};
 use process::{Engine, NoEngine, find_engine};
 
 /// Port that is tried first when none is given.
@@ -139,13 +139,29 @@ pub async fn run(options: Options, out: &mut impl Write) -> Result<(), LocalErro
     let api_key = options.api_keys.as_deref().map(first_key).transpose()?;
     let port = choose_port(options.port)?;
     let (models, api_keys) = (options.models.clone(), options.api_keys.clone());
-    let plan = plan(&service, &Stand { port, models, api_keys })?;
+    let plan = plan(
+        &service,
+        &Stand {
+            port,
+            models,
+            api_keys,
+        },
+    )?;
     let program = find_engine(options.engine.clone())?;
     introduce(out, &options.file, &service, &plan, &program)?;
     let mut stop = Stop::new()?;
-    let mut engine = Engine::start(&program, &plan, options.verbose)
-        .map_err(|source| LocalError::Start { program: program.display().to_string(), source })?;
-    let session = Session { options, service, plan, api_key, address: loopback(port) };
+    let mut engine =
+        Engine::start(&program, &plan, options.verbose).map_err(|source| LocalError::Start {
+            program: program.display().to_string(),
+            source,
+        })?;
+    let session = Session {
+        options,
+        service,
+        plan,
+        api_key,
+        address: loopback(port),
+    };
     let result = tokio::select! {
         result = session.serve(&mut engine, out) => result,
         () = stop.asked() => Ok(()),
@@ -165,15 +181,28 @@ struct Session {
 impl Session {
     async fn serve(&self, engine: &mut Engine, out: &mut impl Write) -> Result<(), LocalError> {
         let loaded = self.load(engine, out).await?;
-        writeln!(out, "loads    {}: ready ({:.2} s)", self.plan.model, loaded.as_secs_f64())?;
+        writeln!(
+            out,
+            "loads    {}: ready ({:.2} s)",
+            self.plan.model,
+            loaded.as_secs_f64()
+        )?;
         let response = self.ask(engine, out).await?;
         let answered = self.options.started.elapsed();
         self.show(&response, out)?;
-        writeln!(out, "first answer {:.2} s after the start of this program", answered.as_secs_f64())?;
+        writeln!(
+            out,
+            "first answer {:.2} s after the start of this program",
+            answered.as_secs_f64()
+        )?;
         if self.options.once {
             return Ok(());
         }
-        writeln!(out, "\nserves   http://{}/v1 until Ctrl-C; ask it yourself:\n", self.address)?;
+        writeln!(
+            out,
+            "\nserves   http://{}/v1 until Ctrl-C; ask it yourself:\n",
+            self.address
+        )?;
         writeln!(out, "{}\n", self.curl())?;
         out.flush()?;
         engine.show_output();
@@ -182,7 +211,11 @@ impl Session {
     }
 
     /// Waits until the model is loaded; shows what the engine says of its progress.
-    async fn load(&self, engine: &mut Engine, out: &mut impl Write) -> Result<Duration, LocalError> {
+    async fn load(
+        &self,
+        engine: &mut Engine,
+        out: &mut impl Write,
+    ) -> Result<Duration, LocalError> {
         let started = Instant::now();
         let rollout = self.service.spec.rollout.as_ref();
         let asked = rollout.and_then(|rollout| rollout.startup_timeout_seconds);
@@ -210,11 +243,19 @@ impl Session {
         shown: &mut String,
         out: &mut impl Write,
     ) -> Result<(), LocalError> {
-        let Ok(response) = send(self.address, "/progress", None, None).await else { return Ok(()) };
-        let Some(phase) = response.body["phase"].as_str() else { return Ok(()) };
+        let Ok(response) = send(self.address, "/progress", None, None).await else {
+            return Ok(());
+        };
+        let Some(phase) = response.body["phase"].as_str() else {
+            return Ok(());
+        };
         if phase != shown {
             let seconds = started.elapsed().as_secs_f64();
-            writeln!(out, "loads    {}: {phase} ({seconds:.2} s)", self.plan.model)?;
+            writeln!(
+                out,
+                "loads    {}: {phase} ({seconds:.2} s)",
+                self.plan.model
+            )?;
             out.flush()?;
             *shown = phase.to_owned();
         }
@@ -235,8 +276,14 @@ impl Session {
         if response.status.is_success() {
             return Ok(response);
         }
-        let message = response.body["error"]["message"].as_str().unwrap_or("no message").to_owned();
-        Err(LocalError::Answer { status: response.status.as_u16(), message })
+        let message = response.body["error"]["message"]
+            .as_str()
+            .unwrap_or("no message")
+            .to_owned();
+        Err(LocalError::Answer {
+            status: response.status.as_u16(),
+            message,
+        })
     }
 
     fn question(&self) -> Value {
@@ -253,12 +300,18 @@ impl Session {
         writeln!(out, "{}", show::answer(&response.body, "         "))?;
         match show::headers(&response.headers) {
             Some(table) => writeln!(out, "what it cost, in the response's headers\n{table}")?,
-            None => writeln!(out, "no headers say what it cost: spec.stats.headers is false\n")?,
+            None => writeln!(
+                out,
+                "no headers say what it cost: spec.stats.headers is false\n"
+            )?,
         }
         match show::metrics(&response.body) {
             Some(table) => writeln!(out, "the same, as `metrics` in its body\n{table}")?,
             None => {
-                writeln!(out, "no `metrics` in its body: spec.stats.perRequestMetrics is Never\n")?;
+                writeln!(
+                    out,
+                    "no `metrics` in its body: spec.stats.perRequestMetrics is Never\n"
+                )?;
             }
         }
         Ok(())
@@ -270,9 +323,16 @@ impl Session {
             "messages": [{"role": "user", "content": "Tell me about dogs."}],
             "include_metrics": true,
         });
-        let key = self.options.api_keys.as_ref().map_or(String::new(), |file| {
-            format!(" \\\n    -H \"Authorization: Bearer $(head -n1 {})\"", file.display())
-        });
+        let key = self
+            .options
+            .api_keys
+            .as_ref()
+            .map_or(String::new(), |file| {
+                format!(
+                    " \\\n    -H \"Authorization: Bearer $(head -n1 {})\"",
+                    file.display()
+                )
+            });
         format!(
             "  curl -si http://{}/v1/chat/completions{key} \\\n    -H 'Content-Type: \
              application/json' \\\n    -d '{body}'",
@@ -290,7 +350,11 @@ impl Session {
             words if words.is_empty() => " and said nothing".to_owned(),
             words => format!("; its last words:{words}"),
         };
-        LocalError::Ended { status, when, words }
+        LocalError::Ended {
+            status,
+            when,
+            words,
+        }
     }
 }
 
@@ -299,8 +363,12 @@ struct Stop([Signal; 3]);
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        let [interrupt, terminate, hangup] =
-            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [interrupt, terminate, hangup] = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(signal);
         Ok(Self([interrupt?, terminate?, hangup?]))
     }
 
@@ -317,15 +385,19 @@ impl Stop {
 fn read_service(file: &Path) -> Result<InferenceService, LocalError> {
     let name = lint::display_name(file);
     let text = lint::read(file)?;
-    let documents = read_documents(&text)
-        .map_err(|source| lint::LintError::Parse { file: name.clone(), source })?;
+    let documents = read_documents(&text).map_err(|source| lint::LintError::Parse {
+        file: name.clone(),
+        source,
+    })?;
     let mut documents: Vec<Value> = documents.into_iter().filter(is_inference_service).collect();
     let (Some(document), true) = (documents.pop(), documents.is_empty()) else {
         let count = documents.len() + usize::from(!documents.is_empty());
         return Err(LocalError::NotOne { file: name, count });
     };
     let Checked { service, findings } = check(document);
-    let refused = findings.iter().any(|f| f.severity == candela_crds::Severity::Error);
+    let refused = findings
+        .iter()
+        .any(|f| f.severity == candela_crds::Severity::Error);
     match service.filter(|_| !refused) {
         Some(service) => Ok(service),
         None => {
@@ -338,14 +410,17 @@ fn read_service(file: &Path) -> Result<InferenceService, LocalError> {
 fn first_key(file: &Path) -> Result<String, LocalError> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let key = text.lines().map(str::trim).find(|line| !line.is_empty());
-    key.map(str::to_owned).ok_or_else(|| LocalError::ApiKeys(file.display().to_string()))
+    key.map(str::to_owned)
+        .ok_or_else(|| LocalError::ApiKeys(file.display().to_string()))
 }
 
 /// The port given, or the usual one, or a free one if that is taken or 0 is given.
 fn choose_port(given: Option<u16>) -> Result<u16, LocalError> {
     let bind = |port| {
         let listener = TcpListener::bind(loopback(port));
-        listener.and_then(|listener| listener.local_addr()).map(|address| address.port())
+        listener
+            .and_then(|listener| listener.local_addr())
+            .map(|address| address.port())
     };
     let port = given.unwrap_or(USUAL_PORT);
     let chosen = match (bind(port), given) {
@@ -367,9 +442,21 @@ fn introduce(
     program: &Path,
 ) -> Result<(), LocalError> {
     let name = service.metadata.name.as_deref().unwrap_or_default();
-    writeln!(out, "reads    InferenceService {name} from {}", lint::display_name(file))?;
-    writeln!(out, "builds   {}, as the operator would", plan.children.join(", "))?;
-    writeln!(out, "runs     {}", shell(program, plan, "           ", COMMAND_WIDTH))?;
+    writeln!(
+        out,
+        "reads    InferenceService {name} from {}",
+        lint::display_name(file)
+    )?;
+    writeln!(
+        out,
+        "builds   {}, as the operator would",
+        plan.children.join(", ")
+    )?;
+    writeln!(
+        out,
+        "runs     {}",
+        shell(program, plan, "           ", COMMAND_WIDTH)
+    )?;
     writeln!(out, "         which is the pod's container, but for")?;
     for change in &plan.changed {
         writeln!(out, "           {change}")?;

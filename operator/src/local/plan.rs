@@ -66,24 +66,47 @@ pub enum PlanError {
 /// [`PlanError`].
 pub fn plan(service: &InferenceService, stand: &Stand) -> Result<Plan, PlanError> {
     let mut service = service.clone();
-    service.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    service
+        .metadata
+        .namespace
+        .get_or_insert_with(|| "default".to_owned());
     let observed = Observed::default();
     // The image is not run, but the children name one.
     let image = "candela-engine".to_owned();
-    let settings = Settings { images: Images { cpu: image.clone(), gpu: Some(image) } };
+    let settings = Settings {
+        images: Images {
+            cpu: image.clone(),
+            gpu: Some(image),
+        },
+    };
     let valid = validate(&service, &observed, &settings).map_err(PlanError::Refused)?;
     let children = build(&valid, &observed);
     let container = container(&children);
     let mut changed = Vec::new();
     let args = args(container, stand, &mut changed)?;
     let env = env(container, &mut changed);
-    let model = service.spec.model.name.as_deref().unwrap_or(valid.name).to_owned();
-    Ok(Plan { args, env, changed, model, children: kinds(&children) })
+    let model = service
+        .spec
+        .model
+        .name
+        .as_deref()
+        .unwrap_or(valid.name)
+        .to_owned();
+    Ok(Plan {
+        args,
+        env,
+        changed,
+        model,
+        children: kinds(&children),
+    })
 }
 
 /// The command as one would type it, at most `width` characters a line.
 pub fn shell(program: &Path, plan: &Plan, indent: &str, width: usize) -> String {
-    let words = plan.env.iter().map(|(name, value)| format!("{name}={}", quote(value)));
+    let words = plan
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={}", quote(value)));
     let words = words.chain([quote(&program.display().to_string())]);
     let words = words.chain(plan.args.iter().map(|arg| quote(arg)));
     let mut text = String::new();
@@ -151,23 +174,38 @@ fn args(
 /// The rest of the path that `arg` gives to `flag`, if it is in `folder`.
 fn in_folder<'a>(arg: &'a str, flag: &str, folder: &str) -> Option<&'a str> {
     let rest = arg.strip_prefix(flag)?.strip_prefix(folder)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix('/')
+    }
 }
 
 fn env(container: &Container, changed: &mut Vec<String>) -> Vec<(String, String)> {
     let mut env = Vec::new();
     for variable in container.env.iter().flatten() {
         if variable.value_from.is_some() {
-            changed.push(format!("{} is not set: the cluster has its value", variable.name));
+            changed.push(format!(
+                "{} is not set: the cluster has its value",
+                variable.name
+            ));
             continue;
         }
-        env.push((variable.name.clone(), variable.value.clone().unwrap_or_default()));
+        env.push((
+            variable.name.clone(),
+            variable.value.clone().unwrap_or_default(),
+        ));
     }
     env
 }
 
 fn kinds(children: &Children) -> Vec<&'static str> {
-    let Children { deployment: _, service: _, service_account, disruption_budget } = children;
+    let Children {
+        deployment: _,
+        service: _,
+        service_account,
+        disruption_budget,
+    } = children;
     let mut kinds = vec!["Deployment", "Service"];
     kinds.extend(service_account.is_some().then_some("ServiceAccount"));
     kinds.extend(disruption_budget.is_some().then_some("PodDisruptionBudget"));
@@ -188,7 +226,11 @@ mod tests {
     }
 
     fn stand() -> Stand {
-        Stand { port: 9000, models: None, api_keys: None }
+        Stand {
+            port: 9000,
+            models: None,
+            api_keys: None,
+        }
     }
 
     #[test]
@@ -226,19 +268,29 @@ mod tests {
         });
         let service = service(&spec);
         assert!(matches!(plan(&service, &stand()), Err(PlanError::NoModels)));
-        let mut stand = Stand { models: Some("/data".into()), ..stand() };
+        let mut stand = Stand {
+            models: Some("/data".into()),
+            ..stand()
+        };
         assert!(matches!(plan(&service, &stand), Err(PlanError::NoApiKeys)));
         stand.api_keys = Some("/keys".into());
         let args = plan(&service, &stand).unwrap().args;
         assert!(args.contains(&"--model=/data/qwen3".to_owned()), "{args:?}");
-        assert!(args.contains(&"--api-key-file=/keys".to_owned()), "{args:?}");
+        assert!(
+            args.contains(&"--api-key-file=/keys".to_owned()),
+            "{args:?}"
+        );
     }
 
     #[test]
     fn words_survive_a_shell() {
-        for (word, quoted) in
-            [("--a=b", "--a=b"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")]
-        {
+        for (word, quoted) in [
+            ("--a=b", "--a=b"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
             assert_eq!(quote(word), quoted);
         }
     }

@@ -69,7 +69,11 @@ pub fn find_engine(given: Option<PathBuf>) -> Result<PathBuf, NoEngine> {
         .chain(std::env::split_paths(&path).map(|folder| folder.join(ENGINE_PROGRAM)));
     let found = candidates.into_iter().find(|candidate| candidate.is_file());
     found.ok_or_else(|| NoEngine {
-        beside: beside.parent().unwrap_or(Path::new(".")).display().to_string(),
+        beside: beside
+            .parent()
+            .unwrap_or(Path::new("."))
+            .display()
+            .to_string(),
     })
 }
 
@@ -91,10 +95,20 @@ impl Engine {
         let output = Output::default();
         output.show(show_output);
         let readers = [
-            child.stdout.take().map(|stream| tokio::spawn(output.clone().read(stream))),
-            child.stderr.take().map(|stream| tokio::spawn(output.clone().read(stream))),
+            child
+                .stdout
+                .take()
+                .map(|stream| tokio::spawn(output.clone().read(stream))),
+            child
+                .stderr
+                .take()
+                .map(|stream| tokio::spawn(output.clone().read(stream))),
         ];
-        Ok(Self { child, output, readers: readers.into_iter().flatten().collect() })
+        Ok(Self {
+            child,
+            output,
+            readers: readers.into_iter().flatten().collect(),
+        })
     }
 
     /// Whether the engine has ended, and how.
@@ -122,13 +136,21 @@ impl Engine {
             let _ = timeout(Duration::from_secs(1), reader).await;
         }
         let recorded = self.output.lock();
-        recorded.last.iter().map(|line| format!("\n  {line}")).collect()
+        recorded
+            .last
+            .iter()
+            .map(|line| format!("\n  {line}"))
+            .collect()
     }
 
     /// Ends the engine: asks it, asks again, then kills it.
     pub async fn end(mut self) {
         for patience in PATIENCE {
-            let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+            let id = self
+                .child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw);
             let Some(id) = id else { return };
             if kill_process(id, Signal::TERM).is_err() {
                 break;

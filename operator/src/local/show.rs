@@ -17,9 +17,17 @@ const HEADERS: [(&str, &str, &str); 10] = [
     ("x-vllm-decode-time", "ms", "writing the answer"),
     ("x-vllm-prompt-tokens", "tokens", ""),
     ("x-vllm-completion-tokens", "tokens", ""),
-    ("x-vllm-cached-tokens", "tokens", "of the prompt, read before"),
+    (
+        "x-vllm-cached-tokens",
+        "tokens",
+        "of the prompt, read before",
+    ),
     ("x-vllm-time-per-output-token", "ms", "after the first"),
-    ("x-candela-compute-time", "ms", "this request's share of compute time"),
+    (
+        "x-candela-compute-time",
+        "ms",
+        "this request's share of compute time",
+    ),
 ];
 
 /// The cost headers of a response as a table; `None` if it has none.
@@ -28,7 +36,12 @@ pub fn headers(headers: &HeaderMap) -> Option<String> {
         .iter()
         .filter_map(|(name, unit, note)| {
             let value = headers.get(*name)?.to_str().ok()?.to_owned();
-            Some(Row { name: (*name).to_owned(), value, unit, note })
+            Some(Row {
+                name: (*name).to_owned(),
+                value,
+                unit,
+                note,
+            })
         })
         .collect();
     (!rows.is_empty()).then(|| table(&rows))
@@ -36,7 +49,10 @@ pub fn headers(headers: &HeaderMap) -> Option<String> {
 
 /// The `metrics` object of a response as a table; `None` if it has none.
 pub fn metrics(body: &Value) -> Option<String> {
-    let metrics = body.get("metrics")?.as_object().filter(|metrics| !metrics.is_empty())?;
+    let metrics = body
+        .get("metrics")?
+        .as_object()
+        .filter(|metrics| !metrics.is_empty())?;
     let rows: Vec<Row> = metrics
         .iter()
         .map(|(name, value)| {
@@ -46,7 +62,12 @@ pub fn metrics(body: &Value) -> Option<String> {
                 Some(number) => format!("{number:.2}"),
                 None => value.to_string(),
             };
-            Row { name: name.clone(), value, unit, note: "" }
+            Row {
+                name: name.clone(),
+                value,
+                unit,
+                note: "",
+            }
         })
         .collect();
     Some(table(&rows))
@@ -54,7 +75,10 @@ pub fn metrics(body: &Value) -> Option<String> {
 
 /// The text of an answer, wrapped and indented.
 pub fn answer(body: &Value, indent: &str) -> String {
-    let text = body["choices"][0]["message"]["content"].as_str().unwrap_or_default().trim();
+    let text = body["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default()
+        .trim();
     let mut wrapped = String::new();
     for line in text.lines() {
         let mut column = 0;
@@ -97,11 +121,20 @@ fn table(rows: &[Row<'_>]) -> String {
     let whole = |value: &str| value.find('.').unwrap_or(value.len());
     let names = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let wholes = rows.iter().map(|row| whole(&row.value)).max().unwrap_or(0);
-    let fractions =
-        rows.iter().map(|row| row.value.len() - whole(&row.value)).max().unwrap_or(0);
+    let fractions = rows
+        .iter()
+        .map(|row| row.value.len() - whole(&row.value))
+        .max()
+        .unwrap_or(0);
     let units = rows.iter().map(|row| row.unit.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for Row { name, value, unit, note } in rows {
+    for Row {
+        name,
+        value,
+        unit,
+        note,
+    } in rows
+    {
         let (integer, fraction) = value.split_at(whole(value));
         let line = format!(
             "  {name:names$}  {integer:>wholes$}{fraction:fractions$} {unit:units$}  {note}"
@@ -152,6 +185,9 @@ mod tests {
     fn long_answers_are_wrapped() {
         let body = json!({"choices": [{"message": {"content": "word ".repeat(40)}}]});
         let text = answer(&body, "  ");
-        assert!(text.lines().count() == 3 && text.lines().all(|l| l.len() <= WIDTH + 2), "{text}");
+        assert!(
+            text.lines().count() == 3 && text.lines().all(|l| l.len() <= WIDTH + 2),
+            "{text}"
+        );
     }
 }

@@ -77,31 +77,61 @@ pub(super) async fn apply(
 ) -> Result<Applied, ApplyError> {
     let untouched = Applied {
         refusal: None,
-        deployment: observed.deployment.clone().filter(|child| owns(service, child)),
-        has_address: observed.service.as_ref().is_some_and(|child| owns(service, child)),
+        deployment: observed
+            .deployment
+            .clone()
+            .filter(|child| owns(service, child)),
+        has_address: observed
+            .service
+            .as_ref()
+            .is_some_and(|child| owns(service, child)),
         claim: observed.claim.clone(),
         pods: observed.pods.clone(),
     };
-    let refused = |refusal| Ok(Applied { refusal: Some(refusal), ..untouched.clone() });
-    let Children { deployment, service: address, service_account, disruption_budget } =
-        match children {
-            Ok(children) => children,
-            Err(refusal) => return refused(refusal),
-        };
+    let refused = |refusal| {
+        Ok(Applied {
+            refusal: Some(refusal),
+            ..untouched.clone()
+        })
+    };
+    let Children {
+        deployment,
+        service: address,
+        service_account,
+        disruption_budget,
+    } = match children {
+        Ok(children) => children,
+        Err(refusal) => return refused(refusal),
+    };
     let (account, budget) = (observed.service_account, observed.disruption_budget);
     let written = async {
         converge(ctx, service, service_account.as_ref(), account.as_ref()).await?;
         converge(ctx, service, Some(&address), observed.service.as_ref()).await?;
         converge(ctx, service, disruption_budget.as_ref(), budget.as_ref()).await?;
-        converge(ctx, service, Some(&deployment), observed.deployment.as_ref()).await
+        converge(
+            ctx,
+            service,
+            Some(&deployment),
+            observed.deployment.as_ref(),
+        )
+        .await
     };
     match written.await {
-        Ok(deployment) => Ok(Applied { deployment, has_address: true, ..untouched }),
-        Err(ApplyError::Write { kind, source: kube::Error::Api(answer), .. })
-            if matches!(answer.code, 400 | 422) =>
-        {
+        Ok(deployment) => Ok(Applied {
+            deployment,
+            has_address: true,
+            ..untouched
+        }),
+        Err(ApplyError::Write {
+            kind,
+            source: kube::Error::Api(answer),
+            ..
+        }) if matches!(answer.code, 400 | 422) => {
             let message = format!("the API server refuses the {kind}: {}", answer.message);
-            refused(Refusal { reason: AcceptedReason::InvalidSpec, message })
+            refused(Refusal {
+                reason: AcceptedReason::InvalidSpec,
+                message,
+            })
         }
         Err(error) => Err(error),
     }
@@ -123,14 +153,25 @@ where
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
     let kind = K::kind(&()).into_owned();
     let key = format!("{kind}/{namespace}/{name}");
-    let failed = |verb, source| {
-        ApplyError::Write { verb, kind: kind.clone(), name: format!("{namespace}/{name}"), source }
+    let failed = |verb, source| ApplyError::Write {
+        verb,
+        kind: kind.clone(),
+        name: format!("{namespace}/{name}"),
+        source,
     };
     let Some(wanted) = wanted else {
-        let Some(live) = live.filter(|live| owns(service, *live)) else { return Ok(None) };
+        let Some(live) = live.filter(|live| owns(service, *live)) else {
+            return Ok(None);
+        };
         may_write(ctx)?;
-        let preconditions = Preconditions { uid: live.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
+        let preconditions = Preconditions {
+            uid: live.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..Default::default()
+        };
         ctx.metrics.wrote(&kind, "delete");
         return match api.delete(name, &params).await {
             Ok(_) => Ok(None),
@@ -153,12 +194,19 @@ where
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let applied = api.patch(name, &params, &Patch::Apply(&body)).await;
     let applied = applied.map_err(|source| failed("apply", source))?;
-    ctx.written.remember(key, (digest, projection(&to_json(wanted), &to_json(&applied))));
+    ctx.written.remember(
+        key,
+        (digest, projection(&to_json(wanted), &to_json(&applied))),
+    );
     Ok(Some(applied))
 }
 
 fn may_write(ctx: &Context) -> Result<(), ApplyError> {
-    if ctx.leadership.holds() { Ok(()) } else { Err(ApplyError::NotLeading) }
+    if ctx.leadership.holds() {
+        Ok(())
+    } else {
+        Err(ApplyError::NotLeading)
+    }
 }
 
 fn to_json(object: &impl Serialize) -> Value {
@@ -179,7 +227,9 @@ impl Written {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, u64)>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -193,7 +243,11 @@ fn project(wanted: &Value, live: &Value) -> Value {
         (Value::Object(wanted), Value::Object(live)) => wanted
             .iter()
             .map(|(name, wanted)| {
-                (name.clone(), live.get(name).map_or(Value::Null, |live| project(wanted, live)))
+                (
+                    name.clone(),
+                    live.get(name)
+                        .map_or(Value::Null, |live| project(wanted, live)),
+                )
             })
             .collect(),
         (Value::Array(wanted), Value::Array(live)) => wanted
@@ -217,8 +271,17 @@ mod tests {
             json!({"spec": {"replicas": replicas, "other": foreign,
                             "list": [{"name": "a", "more": foreign}]}})
         };
-        assert_eq!(projection(&wanted, &live(1, 1)), projection(&wanted, &live(1, 2)));
-        assert_ne!(projection(&wanted, &live(1, 1)), projection(&wanted, &live(2, 1)));
-        assert_ne!(projection(&wanted, &live(1, 1)), projection(&wanted, &json!({"spec": {}})));
+        assert_eq!(
+            projection(&wanted, &live(1, 1)),
+            projection(&wanted, &live(1, 2))
+        );
+        assert_ne!(
+            projection(&wanted, &live(1, 1)),
+            projection(&wanted, &live(2, 1))
+        );
+        assert_ne!(
+            projection(&wanted, &live(1, 1)),
+            projection(&wanted, &json!({"spec": {}}))
+        );
     }
 }

@@ -106,11 +106,12 @@ fn service(valid: &Validated<'_>) -> Service {
 
 fn service_account(valid: &Validated<'_>) -> Option<ServiceAccount> {
     let pod = valid.service.spec.pod.as_ref();
-    pod.is_none_or(|pod| pod.service_account_name.is_none()).then(|| ServiceAccount {
-        metadata: metadata(valid),
-        automount_service_account_token: Some(false),
-        ..Default::default()
-    })
+    pod.is_none_or(|pod| pod.service_account_name.is_none())
+        .then(|| ServiceAccount {
+            metadata: metadata(valid),
+            automount_service_account_token: Some(false),
+            ..Default::default()
+        })
 }
 
 fn disruption_budget(valid: &Validated<'_>) -> Option<PodDisruptionBudget> {
@@ -128,7 +129,10 @@ fn disruption_budget(valid: &Validated<'_>) -> Option<PodDisruptionBudget> {
 }
 
 fn selector(name: &str) -> LabelSelector {
-    LabelSelector { match_labels: Some(selector_labels(name)), match_expressions: None }
+    LabelSelector {
+        match_labels: Some(selector_labels(name)),
+        match_expressions: None,
+    }
 }
 
 fn metadata(valid: &Validated<'_>) -> ObjectMeta {

@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use super::*;
 
 fn settings() -> Settings {
-    Settings { images: Images { cpu: "engine:cpu".into(), gpu: Some("engine:gpu".into()) } }
+    Settings {
+        images: Images {
+            cpu: "engine:cpu".into(),
+            gpu: Some("engine:gpu".into()),
+        },
+    }
 }
 
 fn service(spec: &Value) -> InferenceService {
@@ -32,7 +37,14 @@ fn children_with(spec: &Value, observed: &Observed, settings: &Settings) -> Chil
 }
 
 fn pod(children: &Children) -> PodSpec {
-    children.deployment.spec.clone().unwrap().template.spec.unwrap()
+    children
+        .deployment
+        .spec
+        .clone()
+        .unwrap()
+        .template
+        .spec
+        .unwrap()
 }
 
 #[test]
@@ -61,19 +73,50 @@ fn every_field_of_the_specification_shows_in_the_pod() {
     );
     assert_eq!(engine.image.as_deref(), Some("engine:1"));
     assert_eq!(engine.env.as_ref().unwrap().len(), 2);
-    assert_eq!(engine.startup_probe.as_ref().unwrap().failure_threshold, Some(60));
-    let sleep = engine.lifecycle.clone().unwrap().pre_stop.unwrap().sleep.unwrap();
-    assert_eq!((sleep.seconds, pod.termination_grace_period_seconds), (5, Some(20)));
-    let volumes: Vec<&str> = pod.volumes.iter().flatten().map(|v| v.name.as_str()).collect();
+    assert_eq!(
+        engine.startup_probe.as_ref().unwrap().failure_threshold,
+        Some(60)
+    );
+    let sleep = engine
+        .lifecycle
+        .clone()
+        .unwrap()
+        .pre_stop
+        .unwrap()
+        .sleep
+        .unwrap();
+    assert_eq!(
+        (sleep.seconds, pod.termination_grace_period_seconds),
+        (5, Some(20))
+    );
+    let volumes: Vec<&str> = pod
+        .volumes
+        .iter()
+        .flatten()
+        .map(|v| v.name.as_str())
+        .collect();
     assert_eq!(volumes, ["tmp", "models", "api-keys"]);
-    assert!(engine.volume_mounts.iter().flatten().all(|m| m.name == "tmp" || m.read_only == Some(true)));
+    assert!(
+        engine
+            .volume_mounts
+            .iter()
+            .flatten()
+            .all(|m| m.name == "tmp" || m.read_only == Some(true))
+    );
     assert_eq!(pod.service_account_name.as_deref(), Some("mine"));
     assert!(children.service_account.is_none() && children.disruption_budget.is_some());
     assert_eq!(pod.priority_class_name.as_deref(), Some("high"));
     assert_eq!(pod.runtime_class_name.as_deref(), Some("nvidia"));
     assert!(pod.affinity.is_some() && pod.node_selector.is_some() && pod.tolerations.is_some());
     assert!(pod.topology_spread_constraints.is_some() && pod.image_pull_secrets.is_some());
-    let template = children.deployment.spec.clone().unwrap().template.metadata.unwrap();
+    let template = children
+        .deployment
+        .spec
+        .clone()
+        .unwrap()
+        .template
+        .metadata
+        .unwrap();
     assert_eq!(template.labels.unwrap()["team"], "a");
     assert_eq!(template.annotations.unwrap()["note"], "b");
 }
@@ -83,7 +126,10 @@ fn a_gpu_chooses_the_image_and_a_rollout_without_a_spare() {
     let rollout = |children: &Children| {
         let strategy = children.deployment.spec.clone().unwrap().strategy.unwrap();
         let rolling = serde_json::to_value(strategy.rolling_update.unwrap()).unwrap();
-        (rolling["maxSurge"].as_i64().unwrap(), rolling["maxUnavailable"].as_i64().unwrap())
+        (
+            rolling["maxSurge"].as_i64().unwrap(),
+            rolling["maxUnavailable"].as_i64().unwrap(),
+        )
     };
     let model = json!({"uri": "builtin://demo"});
     let cpu = children(&json!({"model": model}));
@@ -114,9 +160,20 @@ fn pods_keep_to_the_restricted_standard() {
         assert_eq!(own.allow_privilege_escalation, Some(false));
         assert_eq!(own.read_only_root_filesystem, Some(true));
         assert_eq!(own.capabilities.unwrap().drop.unwrap(), ["ALL"]);
-        assert!(container.ports.iter().flatten().all(|port| port.host_port.is_none()));
+        assert!(
+            container
+                .ports
+                .iter()
+                .flatten()
+                .all(|port| port.host_port.is_none())
+        );
     }
-    let kinds: Vec<_> = pod.volumes.iter().flatten().map(|v| v.host_path.is_none()).collect();
+    let kinds: Vec<_> = pod
+        .volumes
+        .iter()
+        .flatten()
+        .map(|v| v.host_path.is_none())
+        .collect();
     assert!(kinds.iter().all(|allowed| *allowed));
 }
 
@@ -128,15 +185,26 @@ fn a_new_operator_leaves_the_image_alone_until_the_pod_changes() {
     };
     let image = |children: &Children| pod(children).containers[0].image.clone().unwrap();
     let old = children(&spec(1, false));
-    let observed = Observed { deployment: Some(old.deployment.clone()), ..Default::default() };
-    let newer = Settings { images: Images { cpu: "engine:newer".into(), gpu: None } };
+    let observed = Observed {
+        deployment: Some(old.deployment.clone()),
+        ..Default::default()
+    };
+    let newer = Settings {
+        images: Images {
+            cpu: "engine:newer".into(),
+            gpu: None,
+        },
+    };
     let scaled = children_with(&spec(3, false), &observed, &newer);
     assert_eq!(image(&scaled), "engine:cpu");
     let template = |children: &Children| children.deployment.spec.clone().unwrap().template;
     assert_eq!(template(&scaled), template(&old));
     let changed = children_with(&spec(1, true), &observed, &newer);
     assert_eq!(image(&changed), "engine:newer");
-    assert_eq!(changed.deployment.annotations()[candela_crds::names::IMAGE_ANNOTATION], "engine:newer");
+    assert_eq!(
+        changed.deployment.annotations()[candela_crds::names::IMAGE_ANNOTATION],
+        "engine:newer"
+    );
 }
 
 #[test]
@@ -145,13 +213,28 @@ fn what_this_version_cannot_do_is_refused_in_words() {
     let refusal = |service: &InferenceService, settings: &Settings| {
         validate(service, &Observed::default(), settings).unwrap_err()
     };
-    let hub = refusal(&service(&json!({"model": {"uri": "hf://Qwen/Qwen3-8B"}})), &settings());
+    let hub = refusal(
+        &service(&json!({"model": {"uri": "hf://Qwen/Qwen3-8B"}})),
+        &settings(),
+    );
     assert_eq!(hub.reason, InvalidSpec);
-    assert!(hub.message.contains("cannot download") && hub.message.contains("pvc://"), "{hub:?}");
-    let no_gpu = Settings { images: Images { gpu: None, ..settings().images } };
+    assert!(
+        hub.message.contains("cannot download") && hub.message.contains("pvc://"),
+        "{hub:?}"
+    );
+    let no_gpu = Settings {
+        images: Images {
+            gpu: None,
+            ..settings().images
+        },
+    };
     let gpu = json!({"model": {"uri": "builtin://demo"},
                      "resources": {"limits": {"nvidia.com/gpu": 1}}});
-    assert!(refusal(&service(&gpu), &no_gpu).message.contains("engine.images.gpu"));
+    assert!(
+        refusal(&service(&gpu), &no_gpu)
+            .message
+            .contains("engine.images.gpu")
+    );
     // A stored object can be older than the rule.
     let mut stored = service(&json!({"model": {"uri": "builtin://demo"}}));
     stored.spec.stats.logging = false;

@@ -88,7 +88,11 @@ pub enum ReconcileError {
 impl Images {
     /// The image for a service with a GPU, or without.
     pub fn for_gpu(&self, gpu: bool) -> Option<String> {
-        if gpu { self.gpu.clone() } else { Some(self.cpu.clone()) }
+        if gpu {
+            self.gpu.clone()
+        } else {
+            Some(self.cpu.clone())
+        }
     }
 }
 

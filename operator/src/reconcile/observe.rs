@@ -59,25 +59,42 @@ pub async fn observe(
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
 
     let claim = match ModelSource::parse(&service.spec.model.uri) {
-        Some(ModelSource::Claim { claim, .. }) => {
-            claims.get_opt(&claim).await.map_err(failed("PersistentVolumeClaim"))?
-        }
+        Some(ModelSource::Claim { claim, .. }) => claims
+            .get_opt(&claim)
+            .await
+            .map_err(failed("PersistentVolumeClaim"))?,
         _ => None,
     };
     let selected = ListParams::default().labels(&selector_text(name));
     let mut pods = pods.list(&selected).await.map_err(failed("Pods"))?.items;
     pods.retain(|pod| {
-        pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true))
+        pod.metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|o| o.controller == Some(true))
     });
     pods.sort_by(|a, b| {
-        let newest_first = b.metadata.creation_timestamp.cmp(&a.metadata.creation_timestamp);
+        let newest_first = b
+            .metadata
+            .creation_timestamp
+            .cmp(&a.metadata.creation_timestamp);
         newest_first.then_with(|| a.metadata.name.cmp(&b.metadata.name))
     });
     Ok(Observed {
-        deployment: deployments.get_opt(name).await.map_err(failed("Deployment"))?,
+        deployment: deployments
+            .get_opt(name)
+            .await
+            .map_err(failed("Deployment"))?,
         service: services.get_opt(name).await.map_err(failed("Service"))?,
-        service_account: accounts.get_opt(name).await.map_err(failed("ServiceAccount"))?,
-        disruption_budget: budgets.get_opt(name).await.map_err(failed("PodDisruptionBudget"))?,
+        service_account: accounts
+            .get_opt(name)
+            .await
+            .map_err(failed("ServiceAccount"))?,
+        disruption_budget: budgets
+            .get_opt(name)
+            .await
+            .map_err(failed("PodDisruptionBudget"))?,
         claim,
         pods,
     })

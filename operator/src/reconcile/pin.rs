@@ -26,7 +26,10 @@ pub(super) fn pin(valid: &Validated<'_>, live: Option<&Deployment>) -> Pin {
     let annotation = |name: &str| live?.annotations().get(name);
     let pinned = annotation(IMAGE_ANNOTATION)
         .filter(|_| annotation(IMAGE_INPUTS_ANNOTATION) == Some(&inputs));
-    Pin { image: pinned.unwrap_or(&valid.image).clone(), inputs }
+    Pin {
+        image: pinned.unwrap_or(&valid.image).clone(),
+        inputs,
+    }
 }
 
 /// A digest of every field that feeds the pod template; not of `replicas` and the rollout's pace.
@@ -42,8 +45,12 @@ fn inputs(spec: &InferenceServiceSpec) -> String {
         rollout,
         pod,
     } = spec;
-    let Rollout { max_surge: _, max_unavailable: _, startup_timeout_seconds, drain_timeout_seconds } =
-        rollout.clone().unwrap_or_default();
+    let Rollout {
+        max_surge: _,
+        max_unavailable: _,
+        startup_timeout_seconds,
+        drain_timeout_seconds,
+    } = rollout.clone().unwrap_or_default();
     let fields = json!({
         "model": model, "resources": resources, "stats": stats, "auth": auth, "engine": engine,
         "cache": cache, "pod": pod,

@@ -76,7 +76,10 @@ pub(super) fn pod_template(valid: &Validated<'_>, image: &str) -> PodTemplateSpe
 
 /// Seconds that a pod has to become ready.
 pub(super) fn startup_seconds(spec: &InferenceServiceSpec) -> i32 {
-    let asked = spec.rollout.as_ref().and_then(|rollout| rollout.startup_timeout_seconds);
+    let asked = spec
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.startup_timeout_seconds);
     asked.map_or(STARTUP_SECONDS, |seconds| seconds.get())
 }
 
@@ -85,9 +88,9 @@ pub(super) fn engine_flags(valid: &Validated<'_>) -> EngineFlags {
     let spec = &valid.service.spec;
     let mut flags = EngineFlags::for_model(match &valid.source {
         LocalSource::BuiltinDemo => spec.model.uri.clone(),
-        LocalSource::Claim { path, .. } => {
-            format!("{MODELS_FOLDER}/{path}").trim_end_matches('/').to_owned()
-        }
+        LocalSource::Claim { path, .. } => format!("{MODELS_FOLDER}/{path}")
+            .trim_end_matches('/')
+            .to_owned(),
     });
     flags.served_model_name = vec![served_name(valid).to_owned()];
     if let Some(engine) = &spec.engine {
@@ -106,7 +109,13 @@ pub(super) fn engine_flags(valid: &Validated<'_>) -> EngineFlags {
 
 /// The name that clients ask for.
 pub(super) fn served_name<'a>(valid: &Validated<'a>) -> &'a str {
-    valid.service.spec.model.name.as_deref().unwrap_or(valid.name)
+    valid
+        .service
+        .spec
+        .model
+        .name
+        .as_deref()
+        .unwrap_or(valid.name)
 }
 
 fn engine(valid: &Validated<'_>, image: &str) -> Container {
@@ -146,13 +155,17 @@ struct Drain {
 impl Drain {
     fn of(valid: &Validated<'_>) -> Self {
         let rollout = valid.service.spec.rollout.as_ref();
-        let timeout = rollout.and_then(|rollout| rollout.drain_timeout_seconds).unwrap_or(DRAIN);
+        let timeout = rollout
+            .and_then(|rollout| rollout.drain_timeout_seconds)
+            .unwrap_or(DRAIN);
         let grace = DrainSeconds::new(timeout.get().min(GRACE_SECONDS_MAX)).unwrap_or(timeout);
         Self { timeout, grace }
     }
 
     fn lifecycle(&self) -> Option<Lifecycle> {
-        let seconds = i64::try_from(self.grace.get()).ok().filter(|seconds| *seconds > 0)?;
+        let seconds = i64::try_from(self.grace.get())
+            .ok()
+            .filter(|seconds| *seconds > 0)?;
         Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction { seconds }),
@@ -184,7 +197,9 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
 }
 
 fn api_keys(spec: &InferenceServiceSpec) -> Option<&SecretKeyRef> {
-    spec.auth.as_ref().map(|Auth { api_key_secret_ref }| api_key_secret_ref)
+    spec.auth
+        .as_ref()
+        .map(|Auth { api_key_secret_ref }| api_key_secret_ref)
 }
 
 fn volumes(valid: &Validated<'_>) -> Vec<Volume> {
@@ -258,7 +273,10 @@ fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
         ..Default::default()
     }
 }

@@ -43,14 +43,24 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
     let name = pod.name_any();
     if let Some(("False", message)) = condition(pod, "PodScheduled") {
         let volume = message.to_lowercase().contains("persistentvolumeclaim");
-        let reason =
-            if volume { ReadyReason::VolumeUnavailable } else { ReadyReason::InsufficientCapacity };
+        let reason = if volume {
+            ReadyReason::VolumeUnavailable
+        } else {
+            ReadyReason::InsufficientCapacity
+        };
         return Some((reason, format!("pod {name} cannot be placed: {message}")));
     }
     let container = engine(pod)?;
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-    let why = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-    let detail = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+    let waiting = container
+        .state
+        .as_ref()
+        .and_then(|state| state.waiting.as_ref());
+    let why = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
+    let detail = waiting
+        .and_then(|waiting| waiting.message.as_deref())
+        .unwrap_or_default();
     if IMAGE_REASONS.contains(&why) {
         let image = &container.image;
         let message = format!("pod {name} cannot pull {image}: {why}: {detail}");
@@ -70,7 +80,11 @@ fn death(
     startup_seconds: i32,
 ) -> (ReadyReason, String) {
     let words = last_words(ended.message.as_deref().unwrap_or_default());
-    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let words = if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    };
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
             "the engine in pod {pod} needed more memory than its limit: raise \
@@ -90,13 +104,24 @@ fn death(
         return (ReadyReason::StartupTimeout, message);
     }
     let code = ended.exit_code;
-    (ReadyReason::CrashLoop, format!("the engine in pod {pod} ended with exit code {code}{words}"))
+    (
+        ReadyReason::CrashLoop,
+        format!("the engine in pod {pod} ended with exit code {code}{words}"),
+    )
 }
 
 /// How the engine's container of a pod that is not ready ended last, if it did.
 fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-    now.or_else(|| container.last_state.as_ref().and_then(|state| state.terminated.as_ref()))
+    let now = container
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    now.or_else(|| {
+        container
+            .last_state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref())
+    })
 }
 
 /// Where the pod is on its way to being ready.
@@ -104,19 +129,29 @@ pub(super) fn phase(pod: &Pod) -> &'static str {
     let state = engine(pod).and_then(|container| container.state.as_ref());
     match state {
         Some(state) if state.running.is_some() => "loads the model",
-        _ if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => "starts",
+        _ if pod
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.node_name.is_some()) =>
+        {
+            "starts"
+        }
         _ => "waits for a node",
     }
 }
 
 fn engine(pod: &Pod) -> Option<&ContainerStatus> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    containers.iter().find(|container| container.name == ENGINE_CONTAINER)
+    containers
+        .iter()
+        .find(|container| container.name == ENGINE_CONTAINER)
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)?;
     Some((&found.status, found.message.as_deref().unwrap_or_default()))
 }
 
@@ -125,7 +160,10 @@ fn last_words(message: &str) -> &str {
     let message = message.trim();
     let characters = message.chars().count();
     let skipped = characters.saturating_sub(LAST_WORDS_MAX);
-    let start = message.char_indices().nth(skipped).map_or(message.len(), |(index, _)| index);
+    let start = message
+        .char_indices()
+        .nth(skipped)
+        .map_or(message.len(), |(index, _)| index);
     &message[start..]
 }
 

@@ -53,12 +53,18 @@ pub(super) async fn report(
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<InferenceService> = Api::namespaced(ctx.client.clone(), namespace);
     let name = service.metadata.name.as_deref().unwrap_or_default();
-    let stored = api.get_opt(name).await.map_err(|e| failed("read", service, e))?;
+    let stored = api
+        .get_opt(name)
+        .await
+        .map_err(|e| failed("read", service, e))?;
     let Some(stored) = stored.filter(|stored| stored.metadata.uid == service.metadata.uid) else {
         return Ok(reconciled);
     };
     let before = stored.status.clone().unwrap_or_default();
-    let dated = InferenceService { status: stored.status, ..service.clone() };
+    let dated = InferenceService {
+        status: stored.status,
+        ..service.clone()
+    };
     let wanted = status(&dated, applied, Timestamp::now());
     if before != wanted {
         write(ctx, service, &wanted).await?;
@@ -107,7 +113,9 @@ pub(super) async fn announce(
     after: &InferenceServiceStatus,
 ) {
     for kind in [ConditionType::Accepted, ConditionType::Ready] {
-        let Some(condition) = find(after, kind) else { continue };
+        let Some(condition) = find(after, kind) else {
+            continue;
+        };
         let same = find(before, kind).is_some_and(|earlier| {
             earlier.reason == condition.reason && earlier.status == condition.status
         });
@@ -134,8 +142,14 @@ fn event_type(condition: &Condition) -> EventType {
         ReadyReason::RollingOut,
         ReadyReason::ScaledToZero,
     ];
-    let expected = EXPECTED.iter().any(|reason| reason.as_str() == condition.reason);
-    if condition.status == "True" || expected { EventType::Normal } else { EventType::Warning }
+    let expected = EXPECTED
+        .iter()
+        .any(|reason| reason.as_str() == condition.reason);
+    if condition.status == "True" || expected {
+        EventType::Normal
+    } else {
+        EventType::Warning
+    }
 }
 
 /// Whether nothing is expected to change by itself.
@@ -146,7 +160,10 @@ fn is_settled(status: &InferenceServiceStatus) -> bool {
 }
 
 fn find(status: &InferenceServiceStatus, kind: ConditionType) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind.as_str())
 }
 
 fn failed(
@@ -157,5 +174,9 @@ fn failed(
     let metadata = service.meta();
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
-    ReportError::Status { verb, service: format!("{namespace}/{name}"), source }
+    ReportError::Status {
+        verb,
+        service: format!("{namespace}/{name}"),
+        source,
+    }
 }

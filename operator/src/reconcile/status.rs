@@ -39,7 +39,10 @@ pub fn status(
     let verdicts = [
         (ConditionType::Ready, ready),
         (ConditionType::Accepted, accepted),
-        (ConditionType::ModelAvailable, model_available(service, applied)),
+        (
+            ConditionType::ModelAvailable,
+            model_available(service, applied),
+        ),
         (ConditionType::Progressing, progressing(applied, &counts)),
     ];
     let generation = service.metadata.generation;
@@ -51,7 +54,9 @@ pub fn status(
     let served = service.spec.model.name.as_deref().unwrap_or(name);
     InferenceServiceStatus {
         observed_generation: generation,
-        url: applied.has_address.then(|| format!("http://{name}.{namespace}.svc/v1")),
+        url: applied
+            .has_address
+            .then(|| format!("http://{name}.{namespace}.svc/v1")),
         replicas: counts.replicas,
         ready_replicas: counts.ready,
         updated_replicas: counts.updated,
@@ -83,10 +88,16 @@ struct Counts {
 impl Counts {
     fn of(deployment: Option<&Deployment>) -> Self {
         let spec = deployment.and_then(|deployment| deployment.spec.as_ref());
-        let status = deployment.and_then(|d| d.status.clone()).unwrap_or_default();
+        let status = deployment
+            .and_then(|d| d.status.clone())
+            .unwrap_or_default();
         let generation = deployment.and_then(|deployment| deployment.metadata.generation);
         let condition = |kind: &str| {
-            status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+            status
+                .conditions
+                .iter()
+                .flatten()
+                .find(|condition| condition.type_ == kind)
         };
         Self {
             desired: spec.and_then(|spec| spec.replicas).unwrap_or(0),
@@ -103,7 +114,14 @@ impl Counts {
     }
 
     fn complete(&self) -> bool {
-        let Self { desired, replicas, updated, ready, current, .. } = *self;
+        let Self {
+            desired,
+            replicas,
+            updated,
+            ready,
+            current,
+            ..
+        } = *self;
         current && updated == desired && ready == desired && replicas == desired
     }
 }
@@ -117,15 +135,27 @@ struct Verdict {
 
 impl Verdict {
     fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: "True", reason, message: message.into() }
+        Self {
+            holds: "True",
+            reason,
+            message: message.into(),
+        }
     }
 
     fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: "False", reason, message: message.into() }
+        Self {
+            holds: "False",
+            reason,
+            message: message.into(),
+        }
     }
 
     fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: "Unknown", reason, message: message.into() }
+        Self {
+            holds: "Unknown",
+            reason,
+            message: message.into(),
+        }
     }
 
     fn into_condition(
@@ -135,10 +165,14 @@ impl Verdict {
         before: &[Condition],
         now: Timestamp,
     ) -> Condition {
-        let earlier = before.iter().find(|condition| condition.type_ == kind.as_str());
+        let earlier = before
+            .iter()
+            .find(|condition| condition.type_ == kind.as_str());
         let since = earlier
             .filter(|earlier| earlier.status == self.holds)
-            .map_or(Time(whole_seconds(now)), |earlier| earlier.last_transition_time.clone());
+            .map_or(Time(whole_seconds(now)), |earlier| {
+                earlier.last_transition_time.clone()
+            });
         Condition {
             type_: kind.as_str().to_owned(),
             status: self.holds.to_owned(),
@@ -167,13 +201,22 @@ pub(super) fn refused(
 
 fn accepted(refusal: Option<&Refusal>) -> Verdict {
     match refusal {
-        None => Verdict::yes(AcceptedReason::Valid.as_str(), "the specification is carried out"),
+        None => Verdict::yes(
+            AcceptedReason::Valid.as_str(),
+            "the specification is carried out",
+        ),
         Some(Refusal { reason, message }) => Verdict::no(reason.as_str(), message.clone()),
     }
 }
 
 fn ready(service: &InferenceService, applied: &Applied, counts: &Counts) -> Verdict {
-    let Counts { desired, replicas, updated, ready, .. } = *counts;
+    let Counts {
+        desired,
+        replicas,
+        updated,
+        ready,
+        ..
+    } = *counts;
     if desired == 0 && replicas == 0 {
         let message = "spec.replicas is 0: no pods are asked for";
         return Verdict::no(ReadyReason::ScaledToZero.as_str(), message);
@@ -182,13 +225,16 @@ fn ready(service: &InferenceService, applied: &Applied, counts: &Counts) -> Verd
     if counts.complete() {
         return Verdict::yes(ReadyReason::Serving.as_str(), tally);
     }
-    let (reason, message) = why_not_ready(service, applied, counts)
-        .unwrap_or_else(|| match updated < replicas || (!counts.current && ready > 0) {
-            true => {
-                let message = format!("{tally}; pods of the old specification are being replaced");
-                (ReadyReason::RollingOut, message)
+    let (reason, message) =
+        why_not_ready(service, applied, counts).unwrap_or_else(|| {
+            match updated < replicas || (!counts.current && ready > 0) {
+                true => {
+                    let message =
+                        format!("{tally}; pods of the old specification are being replaced");
+                    (ReadyReason::RollingOut, message)
+                }
+                false => (ReadyReason::Loading, format!("{tally}{}", slowest(applied))),
             }
-            false => (ReadyReason::Loading, format!("{tally}{}", slowest(applied))),
         });
     Verdict::no(reason.as_str(), message)
 }
@@ -224,9 +270,14 @@ fn missing_claim(service: &InferenceService, applied: &Applied) -> Option<String
     let Some(ModelSource::Claim { claim, .. }) = ModelSource::parse(&service.spec.model.uri) else {
         return None;
     };
-    let phase = applied.claim.as_ref().map(|claim| claim.status.clone().unwrap_or_default().phase);
+    let phase = applied
+        .claim
+        .as_ref()
+        .map(|claim| claim.status.clone().unwrap_or_default().phase);
     match phase {
-        None => Some(format!("spec.model.uri names the volume claim {claim}, which does not exist")),
+        None => Some(format!(
+            "spec.model.uri names the volume claim {claim}, which does not exist"
+        )),
         Some(phase) if phase.as_deref() == Some("Lost") => {
             Some(format!("the volume of claim {claim} is lost"))
         }
@@ -235,7 +286,10 @@ fn missing_claim(service: &InferenceService, applied: &Applied) -> Option<String
 }
 
 fn slowest(applied: &Applied) -> String {
-    let waiting = applied.pods.iter().find(|pod| !is_ready(pod) && !is_leaving(pod));
+    let waiting = applied
+        .pods
+        .iter()
+        .find(|pod| !is_ready(pod) && !is_leaving(pod));
     waiting.map_or_else(String::new, |pod| {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         format!("; pod {name} {}", phase(pod))
@@ -244,7 +298,10 @@ fn slowest(applied: &Applied) -> String {
 
 fn model_available(service: &InferenceService, applied: &Applied) -> Verdict {
     if service.spec.model.uri == "builtin://demo" {
-        return Verdict::yes(ModelReason::BuiltIn.as_str(), "the model is part of the engine");
+        return Verdict::yes(
+            ModelReason::BuiltIn.as_str(),
+            "the model is part of the engine",
+        );
     }
     if applied.deployment.is_none() && applied.refusal.is_some() {
         let message = "the specification is not accepted, so nothing was tried";
@@ -256,7 +313,10 @@ fn model_available(service: &InferenceService, applied: &Applied) -> Verdict {
     if let Some(message) = missing_claim(service, applied) {
         return Verdict::no(ModelReason::VolumeUnavailable.as_str(), message);
     }
-    Verdict::unknown(ModelReason::NotLoaded.as_str(), "no pod has loaded the model yet")
+    Verdict::unknown(
+        ModelReason::NotLoaded.as_str(),
+        "no pod has loaded the model yet",
+    )
 }
 
 fn progressing(applied: &Applied, counts: &Counts) -> Verdict {
@@ -264,7 +324,10 @@ fn progressing(applied: &Applied, counts: &Counts) -> Verdict {
         let message = "the specification is not accepted, so nothing changes";
         return Verdict::no(ProgressingReason::NotAccepted.as_str(), message);
     }
-    let tally = format!("{} of {} pods are of this specification", counts.updated, counts.desired);
+    let tally = format!(
+        "{} of {} pods are of this specification",
+        counts.updated, counts.desired
+    );
     if counts.complete() {
         Verdict::no(ProgressingReason::Complete.as_str(), tally)
     } else if counts.deadline_exceeded {
@@ -277,13 +340,23 @@ fn progressing(applied: &Applied, counts: &Counts) -> Verdict {
 /// The pod that speaks for what runs: the newest that is ready, else the newest.
 fn running(applied: &Applied) -> Option<&Pod> {
     let staying = || applied.pods.iter().filter(|pod| !is_leaving(pod));
-    staying().find(|pod| is_ready(pod)).or_else(|| staying().next())
+    staying()
+        .find(|pod| is_ready(pod))
+        .or_else(|| staying().next())
 }
 
 fn image(applied: &Applied) -> Option<String> {
-    let template = applied.deployment.as_ref().and_then(|d| d.spec.as_ref()?.template.spec.as_ref());
-    let spec = running(applied).and_then(|pod| pod.spec.as_ref()).or(template)?;
-    let engine = spec.containers.iter().find(|container| container.name == ENGINE_CONTAINER)?;
+    let template = applied
+        .deployment
+        .as_ref()
+        .and_then(|d| d.spec.as_ref()?.template.spec.as_ref());
+    let spec = running(applied)
+        .and_then(|pod| pod.spec.as_ref())
+        .or(template)?;
+    let engine = spec
+        .containers
+        .iter()
+        .find(|container| container.name == ENGINE_CONTAINER)?;
     engine.image.clone()
 }
 
@@ -291,10 +364,17 @@ fn image(applied: &Applied) -> Option<String> {
 /// the flags that the API owns are parsed: others may be of a version that this one does not know.
 pub(super) fn stats_in_effect(pod: &Pod) -> Option<Stats> {
     let spec = pod.spec.as_ref()?;
-    let engine = spec.containers.iter().find(|container| container.name == ENGINE_CONTAINER)?;
-    let is_stats = |arg: &&String| owner_of(arg).is_some_and(|o| o.field.starts_with("spec.stats."));
+    let engine = spec
+        .containers
+        .iter()
+        .find(|container| container.name == ENGINE_CONTAINER)?;
+    let is_stats =
+        |arg: &&String| owner_of(arg).is_some_and(|o| o.field.starts_with("spec.stats."));
     let stats = engine.args.iter().flatten().filter(is_stats).cloned();
-    let line = ["candela-engine", "--model=any"].map(String::from).into_iter().chain(stats);
+    let line = ["candela-engine", "--model=any"]
+        .map(String::from)
+        .into_iter()
+        .chain(stats);
     let flags = parse_engine_flags(line.map(Into::into)).ok()?;
     Some(Stats {
         logging: !flags.disable_log_stats,

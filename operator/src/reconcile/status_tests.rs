@@ -49,7 +49,12 @@ fn container(state: Value, last: Value) -> Value {
 }
 
 fn applied(deployment: Deployment, pods: Vec<Pod>) -> Applied {
-    Applied { deployment: Some(deployment), has_address: true, pods, ..Default::default() }
+    Applied {
+        deployment: Some(deployment),
+        has_address: true,
+        pods,
+        ..Default::default()
+    }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -58,15 +63,31 @@ fn at(seconds: i64) -> Timestamp {
 
 /// Status, reason and message of a condition.
 fn condition(status: &InferenceServiceStatus, kind: &str) -> (String, String, String) {
-    let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
-    (found.status.clone(), found.reason.clone(), found.message.clone())
+    let found = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .unwrap();
+    (
+        found.status.clone(),
+        found.reason.clone(),
+        found.message.clone(),
+    )
 }
 
 /// Asserts what Ready says with one pod that is not ready.
 fn check(pod_status: Value, reason: &str, words: &[&str]) {
-    let status = status(&service(), &applied(deployment(1, 1, 1, 0), vec![pod(pod_status)]), at(NOON));
+    let status = status(
+        &service(),
+        &applied(deployment(1, 1, 1, 0), vec![pod(pod_status)]),
+        at(NOON),
+    );
     let (holds, found, message) = condition(&status, "Ready");
-    assert_eq!((holds.as_str(), found.as_str()), ("False", reason), "{message}");
+    assert_eq!(
+        (holds.as_str(), found.as_str()),
+        ("False", reason),
+        "{message}"
+    );
     for word in words {
         assert!(message.contains(word), "{word} is not in: {message}");
     }
@@ -92,14 +113,21 @@ fn each_failure_has_its_own_reason_and_the_last_words() {
         "VolumeUnavailable",
         &["models"],
     );
-    check(container(waiting("ErrImagePull"), json!({})), "ImagePullFailed", &["engine:1", "because"]);
+    check(
+        container(waiting("ErrImagePull"), json!({})),
+        "ImagePullFailed",
+        &["engine:1", "because"],
+    );
     check(
         container(waiting("CrashLoopBackOff"), ended("OOMKilled", 137, 5, "")),
         "OutOfMemory",
         &["spec.resources.limits.memory"],
     );
     check(
-        container(waiting("CrashLoopBackOff"), ended("Error", 2, 1, "error: no such folder")),
+        container(
+            waiting("CrashLoopBackOff"),
+            ended("Error", 2, 1, "error: no such folder"),
+        ),
         "CrashLoop",
         &["exit code 2", "error: no such folder"],
     );
@@ -108,15 +136,25 @@ fn each_failure_has_its_own_reason_and_the_last_words() {
         "StartupTimeout",
         &["within 60 s", "startupTimeoutSeconds"],
     );
-    check(container(json!({"running": {}}), json!({})), "Loading", &["0 of 1", "loads the model"]);
-    check(container(waiting("ContainerCreating"), json!({})), "Loading", &["starts"]);
+    check(
+        container(json!({"running": {}}), json!({})),
+        "Loading",
+        &["0 of 1", "loads the model"],
+    );
+    check(
+        container(waiting("ContainerCreating"), json!({})),
+        "Loading",
+        &["starts"],
+    );
 }
 
 #[test]
 fn ready_only_when_updated_ready_and_desired_agree_and_none_is_old() {
     let reason = |deployment: Deployment| {
-        let (holds, reason, _) =
-            condition(&status(&service(), &applied(deployment, vec![]), at(NOON)), "Ready");
+        let (holds, reason, _) = condition(
+            &status(&service(), &applied(deployment, vec![]), at(NOON)),
+            "Ready",
+        );
         format!("{holds} {reason}")
     };
     assert_eq!(reason(deployment(2, 2, 2, 2)), "True Serving");
@@ -132,11 +170,21 @@ fn ready_only_when_updated_ready_and_desired_agree_and_none_is_old() {
 #[test]
 fn stats_in_effect_are_those_of_the_pod_and_not_of_the_specification() {
     let mut wants_none = service();
-    wants_none.spec.stats = Stats { headers: false, ..Stats::default() };
+    wants_none.spec.stats = Stats {
+        headers: false,
+        ..Stats::default()
+    };
     let running = pod(json!({"conditions": [{"type": "Ready", "status": "True"}]}));
-    let status = status(&wants_none, &applied(deployment(1, 1, 1, 1), vec![running]), at(NOON));
-    let in_effect =
-        Stats { logging: true, headers: true, per_request_metrics: MetricsWhen::Never };
+    let status = status(
+        &wants_none,
+        &applied(deployment(1, 1, 1, 1), vec![running]),
+        at(NOON),
+    );
+    let in_effect = Stats {
+        logging: true,
+        headers: true,
+        per_request_metrics: MetricsWhen::Never,
+    };
     assert_eq!(status.stats, Some(in_effect));
     assert_eq!(status.image.as_deref(), Some("engine:1"));
     assert_eq!(status.url.as_deref(), Some("http://demo.team-a.svc/v1"));
@@ -147,22 +195,43 @@ fn times_move_only_with_a_conditions_status() {
     let mut service = service();
     let time = |service: &InferenceService, kind: &str| {
         let conditions = &service.status.as_ref().unwrap().conditions;
-        conditions.iter().find(|c| c.type_ == kind).unwrap().last_transition_time.0.as_second()
+        conditions
+            .iter()
+            .find(|c| c.type_ == kind)
+            .unwrap()
+            .last_transition_time
+            .0
+            .as_second()
     };
     let mut step = |applied: &Applied, seconds| {
         service.status = Some(status(&service, applied, at(seconds)));
         (time(&service, "Ready"), time(&service, "Accepted"))
     };
-    assert_eq!(step(&applied(deployment(1, 1, 1, 0), vec![]), NOON), (NOON, NOON));
+    assert_eq!(
+        step(&applied(deployment(1, 1, 1, 0), vec![]), NOON),
+        (NOON, NOON)
+    );
     let crashed = pod(container(json!({}), json!({"terminated": {"exitCode": 1}})));
-    assert_eq!(step(&applied(deployment(1, 1, 1, 0), vec![crashed]), NOON + 5), (NOON, NOON));
-    assert_eq!(step(&applied(deployment(1, 1, 1, 1), vec![]), NOON + 9), (NOON + 9, NOON));
-    assert_eq!(step(&applied(deployment(1, 1, 1, 1), vec![]), NOON + 12), (NOON + 9, NOON));
+    assert_eq!(
+        step(&applied(deployment(1, 1, 1, 0), vec![crashed]), NOON + 5),
+        (NOON, NOON)
+    );
+    assert_eq!(
+        step(&applied(deployment(1, 1, 1, 1), vec![]), NOON + 9),
+        (NOON + 9, NOON)
+    );
+    assert_eq!(
+        step(&applied(deployment(1, 1, 1, 1), vec![]), NOON + 12),
+        (NOON + 9, NOON)
+    );
 }
 
 #[test]
 fn a_refused_specification_says_so_and_pods_speak_for_themselves() {
-    let refusal = Refusal { reason: AcceptedReason::InvalidStats, message: "change it".into() };
+    let refusal = Refusal {
+        reason: AcceptedReason::InvalidStats,
+        message: "change it".into(),
+    };
     let mut refused = applied(deployment(1, 1, 1, 1), vec![]);
     refused.refusal = Some(refusal.clone());
     let still_serving = status(&service(), &refused, at(NOON));
@@ -171,7 +240,10 @@ fn a_refused_specification_says_so_and_pods_speak_for_themselves() {
         ("False".into(), "InvalidStats".into(), "change it".into())
     );
     assert_eq!(condition(&still_serving, "Ready").0, "True");
-    let nothing = Applied { refusal: Some(refusal), ..Default::default() };
+    let nothing = Applied {
+        refusal: Some(refusal),
+        ..Default::default()
+    };
     let nothing = status(&service(), &nothing, at(NOON));
     assert_eq!(condition(&nothing, "Ready").1, "NotAccepted");
     assert_eq!(nothing.url, None);

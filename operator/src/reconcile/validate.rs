@@ -61,7 +61,9 @@ pub fn validate<'a>(
     let rules: Vec<_> = broken(service).collect();
     if let Some(first) = rules.first() {
         // Contradictory stats are reported as such whatever else is wrong.
-        let stats = rules.iter().find(|rule| rule.reason == AcceptedReason::InvalidStats);
+        let stats = rules
+            .iter()
+            .find(|rule| rule.reason == AcceptedReason::InvalidStats);
         let messages: Vec<&str> = rules.iter().map(|rule| rule.message.as_str()).collect();
         return refuse(stats.unwrap_or(first).reason, messages.join("; "));
     }
@@ -77,7 +79,11 @@ pub fn validate<'a>(
             return refuse(AcceptedReason::InvalidSpec, message);
         }
     };
-    let chosen = service.spec.engine.as_ref().and_then(|engine| engine.image.clone());
+    let chosen = service
+        .spec
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.image.clone());
     let Some(image) = chosen.or_else(|| settings.images.for_gpu(service.spec.wants_gpu())) else {
         let message = "spec.resources asks for a GPU, and the operator was installed without a GPU \
                        image: set engine.images.gpu in the chart's values, or spec.engine.image";
@@ -100,18 +106,35 @@ pub fn validate<'a>(
 /// Whether `service` is the controller of `child`.
 pub(crate) fn owns(service: &InferenceService, child: &impl ResourceExt) -> bool {
     let uid = service.metadata.uid.as_deref();
-    child.owner_references().iter().any(|o| o.controller == Some(true) && Some(&*o.uid) == uid)
+    child
+        .owner_references()
+        .iter()
+        .any(|o| o.controller == Some(true) && Some(&*o.uid) == uid)
 }
 
 fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<String> {
-    let own_account = service.spec.pod.as_ref().is_none_or(|p| p.service_account_name.is_none());
-    let Observed { deployment, service: k8s_service, service_account, disruption_budget, .. } =
-        observed;
+    let own_account = service
+        .spec
+        .pod
+        .as_ref()
+        .is_none_or(|p| p.service_account_name.is_none());
+    let Observed {
+        deployment,
+        service: k8s_service,
+        service_account,
+        disruption_budget,
+        ..
+    } = observed;
     let foreign = [
         foreign(service, deployment.as_ref()),
         foreign(service, k8s_service.as_ref()),
         foreign(service, service_account.as_ref().filter(|_| own_account)),
-        foreign(service, disruption_budget.as_ref().filter(|_| service.spec.replicas.get() > 1)),
+        foreign(
+            service,
+            disruption_budget
+                .as_ref()
+                .filter(|_| service.spec.replicas.get() > 1),
+        ),
     ];
     let kind = foreign.into_iter().flatten().next()?;
     let name = service.metadata.name.as_deref().unwrap_or_default();
@@ -125,5 +148,7 @@ fn foreign<K>(service: &InferenceService, child: Option<&K>) -> Option<String>
 where
     K: Resource<DynamicType = ()>,
 {
-    child.filter(|child| !owns(service, *child)).map(|_| K::kind(&()).into_owned())
+    child
+        .filter(|child| !owns(service, *child))
+        .map(|_| K::kind(&()).into_owned())
 }

@@ -65,7 +65,10 @@ impl Fake {
 
     /// The object at `path`.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
-        self.lock().objects.get(path).map(|stored| stored.object.clone())
+        self.lock()
+            .objects
+            .get(path)
+            .map(|stored| stored.object.clone())
     }
 
     /// Stores an object past all rules, as somebody else.
@@ -75,9 +78,17 @@ impl Fake {
         let version = state.version;
         let metadata = object["metadata"].as_object_mut().unwrap();
         metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
-        metadata.entry("uid").or_insert_with(|| json!(format!("uid-{version}")));
-        let applied = state.objects.remove(path).map(|stored| stored.applied).unwrap_or_default();
-        state.objects.insert(path.to_owned(), Stored { object, applied });
+        metadata
+            .entry("uid")
+            .or_insert_with(|| json!(format!("uid-{version}")));
+        let applied = state
+            .objects
+            .remove(path)
+            .map(|stored| stored.applied)
+            .unwrap_or_default();
+        state
+            .objects
+            .insert(path.to_owned(), Stored { object, applied });
     }
 
     /// Changes an object past all rules, as somebody else.
@@ -100,26 +111,27 @@ impl Fake {
                 object["metadata"].as_object_mut().unwrap().remove(field);
             }
             if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
-                conditions.iter_mut().for_each(|c| c["lastTransitionTime"] = Value::Null);
+                conditions
+                    .iter_mut()
+                    .for_each(|c| c["lastTransitionTime"] = Value::Null);
             }
             object
         };
         let state = self.lock();
-        let objects = state.objects.iter().filter(|(path, _)| !path.contains("/events/"));
-        objects.map(|(path, stored)| (path.clone(), bare(stored))).collect()
+        let objects = state
+            .objects
+            .iter()
+            .filter(|(path, _)| !path.contains("/events/"));
+        objects
+            .map(|(path, stored)| (path.clone(), bare(stored)))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    fn answer(
-        &self,
-        method: &Method,
-        path: &str,
-        query: &str,
-        body: Value,
-    ) -> (StatusCode, Value) {
+    fn answer(&self, method: &Method, path: &str, query: &str, body: Value) -> (StatusCode, Value) {
         let mut state = self.lock();
         match *method {
             Method::GET if is_collection(path) => (StatusCode::OK, state.list(path, query)),
@@ -135,15 +147,19 @@ impl Fake {
 impl State {
     fn list(&self, path: &str, query: &str) -> Value {
         let selector = parameter(query, "labelSelector").unwrap_or_default();
-        let wanted: Vec<(&str, &str)> =
-            selector.split(',').filter_map(|pair| pair.split_once('=')).collect();
+        let wanted: Vec<(&str, &str)> = selector
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
         let items: Vec<&Value> = self
             .objects
             .iter()
             .filter(|(own, _)| own.starts_with(&format!("{path}/")))
             .map(|(_, stored)| &stored.object)
             .filter(|object| {
-                wanted.iter().all(|(key, value)| object["metadata"]["labels"][key] == **value)
+                wanted
+                    .iter()
+                    .all(|(key, value)| object["metadata"]["labels"][key] == **value)
             })
             .collect();
         json!({"metadata": {}, "items": items})
@@ -159,14 +175,25 @@ impl State {
     fn create(&mut self, path: &str, mut object: Value) -> (StatusCode, Value) {
         let name = match object["metadata"]["name"].as_str() {
             Some(name) => name.to_owned(),
-            None => format!("{}{}", object["metadata"]["generateName"].as_str().unwrap(), self.version),
+            None => format!(
+                "{}{}",
+                object["metadata"]["generateName"].as_str().unwrap(),
+                self.version
+            ),
         };
         object["metadata"]["name"] = json!(name);
         let path = format!("{path}/{name}");
         if self.objects.contains_key(&path) {
             return failure(StatusCode::CONFLICT, "AlreadyExists");
         }
-        self.write("POST", &path, Stored { object, applied: BTreeMap::new() })
+        self.write(
+            "POST",
+            &path,
+            Stored {
+                object,
+                applied: BTreeMap::new(),
+            },
+        )
     }
 
     fn apply(&mut self, path: &str, query: &str, mut body: Value) -> (StatusCode, Value) {
@@ -179,8 +206,12 @@ impl State {
         if is_status && before.is_none() {
             return failure(StatusCode::NOT_FOUND, "NotFound");
         }
-        let uid = body["metadata"].as_object_mut().and_then(|metadata| metadata.remove("uid"));
-        let stored_uid = before.as_ref().map(|stored| stored.object["metadata"]["uid"].clone());
+        let uid = body["metadata"]
+            .as_object_mut()
+            .and_then(|metadata| metadata.remove("uid"));
+        let stored_uid = before
+            .as_ref()
+            .map(|stored| stored.object["metadata"]["uid"].clone());
         if uid.is_some() && uid != stored_uid {
             return failure(StatusCode::CONFLICT, "Conflict");
         }
@@ -188,18 +219,31 @@ impl State {
             object: json!({"metadata": {}}),
             applied: BTreeMap::new(),
         });
-        let key = if is_status { format!("{manager}/status") } else { manager };
-        let earlier = stored.applied.insert(key, body.clone()).unwrap_or(Value::Null);
+        let key = if is_status {
+            format!("{manager}/status")
+        } else {
+            manager
+        };
+        let earlier = stored
+            .applied
+            .insert(key, body.clone())
+            .unwrap_or(Value::Null);
         let others = stored.applied.values().cloned().collect::<Vec<_>>();
         remove_disowned(&mut stored.object, &earlier, &body, &others);
         merge(&mut stored.object, &body);
-        if before.as_ref().is_some_and(|before| before.object == stored.object) {
+        if before
+            .as_ref()
+            .is_some_and(|before| before.object == stored.object)
+        {
             return (StatusCode::OK, stored.object);
         }
         let verb = if is_status { "STATUS" } else { "APPLY" };
         let spec = before.as_ref().map(|before| before.object["spec"].clone());
         if spec != Some(stored.object["spec"].clone()) {
-            let generation = stored.object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            let generation = stored.object["metadata"]["generation"]
+                .as_i64()
+                .unwrap_or(0)
+                + 1;
             stored.object["metadata"]["generation"] = json!(generation);
         }
         self.write(verb, path, stored)
@@ -217,7 +261,10 @@ impl State {
             return refused;
         }
         self.objects.remove(path);
-        (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+        (
+            StatusCode::OK,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}),
+        )
     }
 
     fn write(&mut self, verb: &str, path: &str, mut stored: Stored) -> (StatusCode, Value) {
@@ -228,7 +275,9 @@ impl State {
         let version = self.version;
         let metadata = stored.object["metadata"].as_object_mut().unwrap();
         metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
-        metadata.entry("uid").or_insert_with(|| json!(format!("uid-{version}")));
+        metadata
+            .entry("uid")
+            .or_insert_with(|| json!(format!("uid-{version}")));
         let object = stored.object.clone();
         self.objects.insert(path.to_owned(), stored);
         (StatusCode::OK, object)
@@ -256,13 +305,23 @@ fn failure(status: StatusCode, reason: &str) -> (StatusCode, Value) {
 /// Whether the path ends with a resource and not with a name.
 fn is_collection(path: &str) -> bool {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let after = parts.iter().position(|part| *part == "namespaces").map_or(0, |at| at + 2);
+    let after = parts
+        .iter()
+        .position(|part| *part == "namespaces")
+        .map_or(0, |at| at + 2);
     parts.len() == after + 1
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
-    Some(value.replace("%3D", "=").replace("%2C", ",").replace("%2F", "/"))
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
+    Some(
+        value
+            .replace("%3D", "=")
+            .replace("%2C", ",")
+            .replace("%2F", "/"),
+    )
 }
 
 /// Lays `over` on `under`; lists are replaced whole.
@@ -285,8 +344,11 @@ fn remove_disowned(object: &mut Value, earlier: &Value, now: &Value, others: &[V
     let empty = Map::new();
     let now = now.as_object().unwrap_or(&empty);
     for (name, earlier) in earlier {
-        let others: Vec<Value> =
-            others.iter().filter_map(|other| other.get(name)).cloned().collect();
+        let others: Vec<Value> = others
+            .iter()
+            .filter_map(|other| other.get(name))
+            .cloned()
+            .collect();
         match (now.get(name), others.is_empty()) {
             (None, true) => {
                 object.remove(name);

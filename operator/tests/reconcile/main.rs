@@ -22,9 +22,17 @@ const POD: &str = "/api/v1/namespaces/team-a/pods/demo-1";
 
 fn context(fake: &Fake, image: &str) -> Context {
     let client = fake.client();
-    let reporter = Reporter { controller: "candela-operator".to_owned(), instance: None };
+    let reporter = Reporter {
+        controller: "candela-operator".to_owned(),
+        instance: None,
+    };
     Context {
-        settings: Settings { images: Images { cpu: image.to_owned(), gpu: None } },
+        settings: Settings {
+            images: Images {
+                cpu: image.to_owned(),
+                gpu: None,
+            },
+        },
         leadership: Leadership::unshared(),
         metrics: Metrics::new().unwrap(),
         recorder: Recorder::new(client.clone(), reporter),
@@ -36,8 +44,8 @@ fn context(fake: &Fake, image: &str) -> Context {
 /// Stores a specification as the API server would, a change of it under a new generation.
 fn store(fake: &Fake, spec: &Value) {
     let old = fake.get(SERVICE).unwrap_or(Value::Null);
-    let generation = old["metadata"]["generation"].as_i64().unwrap_or(0)
-        + i64::from(old["spec"] != *spec);
+    let generation =
+        old["metadata"]["generation"].as_i64().unwrap_or(0) + i64::from(old["spec"] != *spec);
     let mut object = json!({
         "apiVersion": "inference.candela.dev/v1alpha1", "kind": "InferenceService",
         "metadata": {"name": "demo", "namespace": "team-a", "uid": "owner",
@@ -96,12 +104,18 @@ async fn children_come_and_a_steady_state_needs_no_write() {
     let ctx = context(&fake, "engine:1");
     store(&fake, &spec(1, true));
     once(&fake, &ctx).await.unwrap();
-    assert_eq!(condition(&fake, "Ready"), ("False".into(), "Loading".into()));
+    assert_eq!(
+        condition(&fake, "Ready"),
+        ("False".into(), "Loading".into())
+    );
     run_pod(&fake);
     assert!(once(&fake, &ctx).await.unwrap().settled);
     assert_eq!(condition(&fake, "Ready"), ("True".into(), "Serving".into()));
     let status = fake.get(SERVICE).unwrap()["status"].clone();
-    assert_eq!(status["stats"], json!({"logging": true, "headers": true, "perRequestMetrics": "Never"}));
+    assert_eq!(
+        status["stats"],
+        json!({"logging": true, "headers": true, "perRequestMetrics": "Never"})
+    );
     assert_eq!(status["url"], "http://demo.team-a.svc/v1");
     assert_eq!(status["model"]["progress"], "100%");
     let before = fake.writes();
@@ -156,7 +170,11 @@ async fn a_crash_after_any_write_leads_to_the_same_objects() {
         let _ = once(&fake, &context(&fake, "engine:1")).await;
         fake.fail_after(None);
         once(&fake, &context(&fake, "engine:1")).await.unwrap();
-        assert_eq!(fake.snapshot(), whole.snapshot(), "crash after {crash} writes");
+        assert_eq!(
+            fake.snapshot(),
+            whole.snapshot(),
+            "crash after {crash} writes"
+        );
     }
 }
 
@@ -171,11 +189,17 @@ async fn a_name_that_is_taken_is_never_taken_over() {
     store(&fake, &spec(1, false));
     let reconciled = once(&fake, &ctx).await.unwrap();
     assert!(!reconciled.accepted);
-    assert_eq!(condition(&fake, "Accepted"), ("False".into(), "NameConflict".into()));
+    assert_eq!(
+        condition(&fake, "Accepted"),
+        ("False".into(), "NameConflict".into())
+    );
     assert_eq!((fake.get(ADDRESS), fake.get(DEPLOYMENT)), (before, None));
     fake.remove(ADDRESS);
     once(&fake, &ctx).await.unwrap();
-    assert_eq!(condition(&fake, "Accepted"), ("True".into(), "Valid".into()));
+    assert_eq!(
+        condition(&fake, "Accepted"),
+        ("True".into(), "Valid".into())
+    );
     assert!(fake.get(DEPLOYMENT).is_some());
 }
 
@@ -194,10 +218,16 @@ async fn a_stored_contradiction_leaves_running_pods_alone() {
     store(&fake, &contradiction);
     once(&fake, &ctx).await.unwrap();
     assert_eq!(fake.get(DEPLOYMENT), before);
-    assert_eq!(condition(&fake, "Accepted"), ("False".into(), "InvalidStats".into()));
+    assert_eq!(
+        condition(&fake, "Accepted"),
+        ("False".into(), "InvalidStats".into())
+    );
     assert_eq!(condition(&fake, "Ready"), ("True".into(), "Serving".into()));
     let status = fake.get(SERVICE).unwrap()["status"].clone();
-    assert_eq!(status["stats"]["headers"], true, "what runs, not what is asked for");
+    assert_eq!(
+        status["stats"]["headers"], true,
+        "what runs, not what is asked for"
+    );
 }
 
 #[tokio::test]
@@ -214,7 +244,10 @@ async fn a_newer_operator_restarts_nothing() {
     assert_eq!(fake.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 4);
     store(&fake, &spec(4, true));
     once(&fake, &newer).await.unwrap();
-    assert_eq!(template(&fake)["spec"]["containers"][0]["image"], "engine:2");
+    assert_eq!(
+        template(&fake)["spec"]["containers"][0]["image"],
+        "engine:2"
+    );
 }
 
 #[tokio::test]
@@ -247,8 +280,14 @@ async fn a_missing_volume_is_named() {
     on_volume["model"]["uri"] = json!("pvc://models/qwen3");
     store(&fake, &on_volume);
     once(&fake, &ctx).await.unwrap();
-    assert_eq!(condition(&fake, "Ready"), ("False".into(), "VolumeUnavailable".into()));
-    assert_eq!(condition(&fake, "ModelAvailable"), ("False".into(), "VolumeUnavailable".into()));
+    assert_eq!(
+        condition(&fake, "Ready"),
+        ("False".into(), "VolumeUnavailable".into())
+    );
+    assert_eq!(
+        condition(&fake, "ModelAvailable"),
+        ("False".into(), "VolumeUnavailable".into())
+    );
 }
 
 #[tokio::test]
@@ -260,7 +299,10 @@ async fn changes_of_reason_are_told_as_events() {
     run_pod(&fake);
     once(&fake, &ctx).await.unwrap();
     once(&fake, &ctx).await.unwrap();
-    let events: Vec<String> =
-        fake.writes().into_iter().filter(|write| write.contains("/events")).collect();
+    let events: Vec<String> = fake
+        .writes()
+        .into_iter()
+        .filter(|write| write.contains("/events"))
+        .collect();
     assert_eq!(events.len(), 3, "Valid, Loading, Serving: {events:?}");
 }

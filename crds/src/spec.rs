@@ -1,5 +1,10 @@
 //! `spec`: what a user asks for. Types only; the rules between fields are in `rules`.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column has a type and a path"
+)]
+
 use std::collections::BTreeMap;
 
 use candela_flags::{ContextLength, DrainSeconds, MaxSequences, PerRequestMetrics, StatsGates};

@@ -103,7 +103,8 @@ fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Fin
                 .flatten()
             {
                 let name = name.as_str().unwrap_or_default();
-                if !fields.contains_key(name) && !(path.is_empty() && ENVELOPE.contains(&name)) {
+                let is_envelope = path.is_empty() && ENVELOPE.contains(&name);
+                if !is_envelope && !fields.contains_key(name) {
                     findings.push(Finding::error(join(path, name), "is required, but missing"));
                 }
             }

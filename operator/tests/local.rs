@@ -1,5 +1,11 @@
 //! `candela-operator local` and `lint` as a person runs them, with a stand-in for the engine.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a deadline of a test is no cost of a request"
+)]
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,

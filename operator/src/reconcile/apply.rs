@@ -48,7 +48,7 @@ pub enum ApplyError {
         /// Name of the child.
         name: String,
         /// What the API server said.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// Another replica may be writing by now.
     #[error("this replica no longer leads")]
@@ -122,18 +122,23 @@ pub(super) async fn apply(
             has_address: true,
             ..untouched
         }),
-        Err(ApplyError::Write {
-            kind,
-            source: kube::Error::Api(answer),
-            ..
-        }) if matches!(answer.code, 400 | 422) => {
-            let message = format!("the API server refuses the {kind}: {}", answer.message);
-            refused(Refusal {
-                reason: AcceptedReason::InvalidSpec,
-                message,
-            })
-        }
-        Err(error) => Err(error),
+        Err(error) => refused(error.refusal().ok_or(error)?),
+    }
+}
+
+impl ApplyError {
+    /// What to report if the API server calls a child invalid: trying again would not help.
+    fn refusal(&self) -> Option<Refusal> {
+        let Self::Write { kind, source, .. } = self else {
+            return None;
+        };
+        let kube::Error::Api(answer) = &**source else {
+            return None;
+        };
+        matches!(answer.code, 400 | 422).then(|| Refusal {
+            reason: AcceptedReason::InvalidSpec,
+            message: format!("the API server refuses the {kind}: {}", answer.message),
+        })
     }
 }
 
@@ -153,11 +158,11 @@ where
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
     let kind = K::kind(&()).into_owned();
     let key = format!("{kind}/{namespace}/{name}");
-    let failed = |verb, source| ApplyError::Write {
+    let failed = |verb, source: kube::Error| ApplyError::Write {
         verb,
         kind: kind.clone(),
         name: format!("{namespace}/{name}"),
-        source,
+        source: Box::new(source),
     };
     let Some(wanted) = wanted else {
         let Some(live) = live.filter(|live| owns(service, *live)) else {

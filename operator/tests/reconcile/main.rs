@@ -1,6 +1,8 @@
 //! Whole reconciles against an API server in memory: what is written, what is left alone, and that
 //! any way to a specification leads to the same objects.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fake;
 
 use candela_crds::InferenceService;

@@ -1,7 +1,5 @@
 //! Loading a model: configuration, memory plan, weights, runner.
 
-use std::sync::atomic::AtomicU64;
-
 use candela_flags::{Dtype, EngineFlags};
 use candle_core::DType;
 
@@ -10,6 +8,7 @@ use super::{
     cpu::CpuRunner,
     decoder::Decoder,
     memory::{KvPlan, MemoryError, free_bytes},
+    progress::LoadProgress,
     runner::Runner,
     source::{ModelFiles, SourceError},
     weights::{Weights, WeightsError},
@@ -33,15 +32,6 @@ pub enum ModelError {
     /// The KV cache cannot be made.
     #[error("the KV cache cannot be made: {0}")]
     Cache(candle_core::Error),
-}
-
-/// How far loading is, to be read from other threads.
-#[derive(Debug, Default)]
-pub struct LoadProgress {
-    /// Bytes of weights taken so far.
-    pub bytes_done: AtomicU64,
-    /// Bytes of weights in all; 0 until known.
-    pub bytes_total: AtomicU64,
 }
 
 /// A model, ready to run.

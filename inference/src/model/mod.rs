@@ -10,13 +10,15 @@ mod decoder;
 mod load;
 mod memory;
 mod ops;
+mod progress;
 mod rope;
 pub mod runner;
 mod source;
 mod weights;
 
 pub use config::ConfigError;
-pub use load::{LoadProgress, LoadedModel, ModelError, load};
+pub use load::{LoadedModel, ModelError, load};
 pub use memory::MemoryError;
+pub use progress::LoadProgress;
 pub use source::{ModelFiles, SourceError, open};
 pub use weights::WeightsError;

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use serde::Deserialize;
 
 use super::{
-    load::LoadProgress,
+    progress::LoadProgress,
     source::{Location, ModelFiles, SourceError, at},
 };
 

@@ -396,8 +396,29 @@ def late_chat(rng):
     return {"messages": out, "tools": None}
 
 
-def document(rng, late=False):
-    """One document: {"text"} or {"messages", "tools"}; `late` lets in what joins late."""
+def practice_chat(rng):
+    """A dialogue of what takes the longest to learn: numbers, order, comparing, copying, who one is."""
+    kinds = [
+        (sums, 26),
+        (counting, 12),
+        (repeat, 16),
+        (calendar, 6),
+        (bigger, 10),
+        (who, 14),
+        (poem, 6),
+        (animal, 6),
+    ]
+    out = []
+    for _ in range(rng.randint(1, 5)):
+        kind = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
+        out += turn(*kind(rng))
+    return {"messages": out, "tools": None}
+
+
+def document(rng, late=False, practice=False):
+    """One document: {"text"} or {"messages", "tools"}; `late` lets in what joins late, `practice` the hard kinds."""
+    if practice and rng.random() < 0.4:
+        return practice_chat(rng)
     if late and rng.random() < 0.25:
         return late_chat(rng)
     roll = rng.random()

@@ -30,6 +30,10 @@ ROW_LENGTHS = [(0.0, 256), (0.7, 512), (0.93, 2048)]
 # From this step on the corpus also holds what joins late.
 LATE_STEP = 600
 DECAY_SHARE = 0.35
+# After the steps of the run, with a lower rate that falls again: steps with more of what takes the longest to learn.
+PRACTICE_STEPS = 500
+PRACTICE_RATE = 0.4
+PRACTICE_ROW_LENGTHS = [(0.0, 256), (0.85, 1024)]
 
 
 # The text
@@ -81,7 +85,7 @@ def targets(ids, plain, marks):
     return out
 
 
-def rows(tokenizer, rng, length, late):
+def rows(tokenizer, rng, length, **stage):
     """Endless rows of `length + 1` tokens, each starting with a document, with their targets."""
     render = renderer()
     start, end, stop = (tokenizer.token_to_id(t) for t in (IM_START, IM_END, END_OF_TEXT))
@@ -91,7 +95,7 @@ def rows(tokenizer, rng, length, late):
     while True:
         ids, wanted = [], []
         while len(ids) <= length:
-            doc = corpus.document(rng, late)
+            doc = corpus.document(rng, **stage)
             piece = tokenizer.encode(render(doc)).ids
             ids += piece + [stop]
             wanted += targets(piece, "text" in doc, marks) + ["text" in doc]
@@ -102,7 +106,10 @@ def rows(tokenizer, rng, length, late):
 
 
 def rate(step, steps):
-    """The share of the full learning rate: a short warm-up, flat, then falling to nothing."""
+    """The share of the full learning rate: a short warm-up, flat, then falling to nothing; and again for the practice."""
+    if step >= steps:
+        done = step - steps
+        return PRACTICE_RATE * min((done + 1) / 20, 1 - done / PRACTICE_STEPS)
     decay = int(steps * DECAY_SHARE)
     return min(1.0, (step + 1) / 60, (steps - step) / decay)
 
@@ -143,8 +150,13 @@ def write(model, tokenizer, out):
 
 def batch_at(tokenizer, seed, step, steps):
     """The batch of one step; it depends on the seed and the step only, so that a run can be resumed."""
-    length = [length for share, length in ROW_LENGTHS if step >= share * steps][-1]
-    source = rows(tokenizer, random.Random(f"{seed}/{step}"), length, step >= LATE_STEP)
+    practice = step >= steps
+    done = (step - steps) / PRACTICE_STEPS if practice else step / steps
+    lengths = PRACTICE_ROW_LENGTHS if practice else ROW_LENGTHS
+    length = [length for share, length in lengths if done >= share][-1]
+    source = rows(
+        tokenizer, random.Random(f"{seed}/{step}"), length, late=step >= LATE_STEP, practice=practice
+    )
     picked = [next(source) for _ in range(math.ceil(TOKENS_PER_STEP / length))]
     return torch.tensor([ids for ids, _ in picked]), torch.tensor([wanted for _, wanted in picked])
 
@@ -186,7 +198,7 @@ def main():
     if args.checkpoint and args.checkpoint.exists():
         first = restore(args.checkpoint, model, steppers)
     began, mean = time.time(), None
-    for step in range(first, args.steps):
+    for step in range(first, args.steps + PRACTICE_STEPS):
         ids, wanted = batch_at(tokenizer, args.seed, step, args.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model.loss(ids, wanted)

@@ -8,8 +8,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${CANDELA_CACHE:-$HOME/.cache/candela}
 python=${PYTHON:-python3}
-key=$("$python" -c 'import hashlib, platform, sys
-print(platform.python_version()[:4] + "-" + hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$here/requirements.txt")
+key=$("$python" -c 'import hashlib, sys
+print("{}.{}".format(*sys.version_info) + "-" + hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$here/requirements.txt")
 venv=$cache/parity-$key
 
 if [ ! -e "$venv/complete" ]; then

@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(x):
-    """The nearest orthogonal matrices `[N, R, C]`, roughly (Newton-Schulz with Jordan's coefficients)."""
+    """The nearest orthogonal matrices `[N, R, C]`, roughly (Newton-Schulz steps with the coefficients that came with Muon)."""
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -46,7 +46,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let steps = self.0.0.lock().unwrap();
         let mut steps = self
             .0

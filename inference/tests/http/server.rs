@@ -24,7 +24,7 @@ pub(crate) struct Server {
     /// The model's steps pass it.
     pub(crate) gate: Gate,
     /// The loading of the model passes it.
-    pub(crate) load_gate: std::sync::Arc<std::sync::Barrier>,
+    pub(crate) load_gate: Gate,
     pub(crate) signals: mpsc::Sender<()>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -32,18 +32,19 @@ pub(crate) struct Server {
 /// A ready server with these flags.
 pub(crate) fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let server = start_loading(change);
-    server.load_gate.wait();
+    server.load_gate.open();
     until("ready", || server.get("/ready").status == 200);
     server
 }
 
-/// A server whose model loads once somebody else waits at `load_gate`.
+/// A server whose model loads once `load_gate` is opened.
 pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let mut flags = EngineFlags::for_model("fake/model");
     flags.served_model_name = vec!["fake".to_owned(), "other/name".to_owned()];
     change(&mut flags);
     let gate = Gate::default();
-    let load_gate = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let load_gate = Gate::default();
+    load_gate.close();
     let (signals, receiver) = Signals::channel();
     let (address_sender, address) = std::sync::mpsc::channel();
     let (model_gate, loading) = (gate.clone(), load_gate.clone());
@@ -56,7 +57,7 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             address_sender.send(listener.local_addr().unwrap()).unwrap();
             let load = move |flags: &EngineFlags, _: &_| {
-                loading.wait();
+                loading.pass();
                 start_engine(fake_model::parts(&model_gate), flags)
             };
             serve(listener, flags, load, receiver, MonotonicClock::start()).await
@@ -130,6 +131,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.gate.open();
+        self.load_gate.open();
         let Some(thread) = self.thread.take() else {
             return;
         };

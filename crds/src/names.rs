@@ -30,6 +30,9 @@ pub const NON_ROOT_ID: i64 = 65_532;
 /// Longest name of an InferenceService.
 pub const NAME_LENGTH_MAX: usize = 52;
 
+/// Label of children, but not of pods: the version of the operator that wrote them last.
+pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
+
 const NAME: &str = "app.kubernetes.io/name";
 const INSTANCE: &str = "app.kubernetes.io/instance";
 

@@ -146,8 +146,10 @@ fn it_serves_until_it_is_asked_to_end_and_takes_the_engine_along() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The pipe stays open to the end, as a terminal would.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let serves = lines
+        .by_ref()
         .map(Result::unwrap)
         .find(|line| line.starts_with("serves"))
         .unwrap();
@@ -160,6 +162,8 @@ fn it_serves_until_it_is_asked_to_end_and_takes_the_engine_along() {
         .unwrap()
         .to_owned();
     assert!(std::net::TcpStream::connect(&address).is_ok());
+    let engines = children(child.id());
+    assert_eq!(engines.len(), 1, "{engines:?}");
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     let started = Instant::now();
@@ -171,8 +175,20 @@ fn it_serves_until_it_is_asked_to_end_and_takes_the_engine_along() {
         std::thread::yield_now();
     };
     assert!(status.success());
+    // Its port may be another test's by now, so it is the process that is looked for.
     assert!(
-        std::net::TcpStream::connect(&address).is_err(),
+        !PathBuf::from(format!("/proc/{}", engines[0])).exists(),
         "the engine is still there"
     );
+}
+
+/// The processes that a process has started.
+fn children(parent: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap();
+    let lists = threads.map(|thread| thread.unwrap().path().join("children"));
+    let lists: Vec<String> = lists
+        .map(|list| std::fs::read_to_string(list).unwrap())
+        .collect();
+    let ids = lists.iter().flat_map(|list| list.split_whitespace());
+    ids.map(str::to_owned).collect()
 }

@@ -145,6 +145,7 @@ impl Engine {
 
     /// Ends the engine: asks it, asks again, then kills it.
     pub async fn end(mut self) {
+        self.output.show(false);
         for patience in PATIENCE {
             let id = self
                 .child

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use candela_crds::names::{
-    ENGINE_PORT_NAME, IMAGE_ANNOTATION, IMAGE_INPUTS_ANNOTATION, SERVICE_PORT, child_labels,
-    selector_labels,
+    ENGINE_PORT_NAME, IMAGE_ANNOTATION, IMAGE_INPUTS_ANNOTATION, SERVICE_PORT, VERSION_LABEL,
+    child_labels, selector_labels,
 };
 use k8s_openapi::{
     api::{
@@ -137,10 +137,16 @@ fn selector(name: &str) -> LabelSelector {
 
 fn metadata(valid: &Validated<'_>) -> ObjectMeta {
     type Owner = candela_crds::InferenceService;
+    // On objects but not on pods, which a new version must not restart.
+    let version = (
+        VERSION_LABEL.to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    );
+    let labels = child_labels(valid.name).into_iter().chain([version]);
     ObjectMeta {
         name: Some(valid.name.to_owned()),
         namespace: Some(valid.namespace.to_owned()),
-        labels: Some(child_labels(valid.name)),
+        labels: Some(labels.collect()),
         owner_references: Some(vec![OwnerReference {
             api_version: Owner::api_version(&()).into_owned(),
             kind: Owner::kind(&()).into_owned(),

@@ -18,11 +18,16 @@ const OPERATOR: &str = env!("CARGO_BIN_EXE_candela-operator");
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/demo.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Cargo builds examples beside the programs before it runs tests.
+/// Built as an example, by `cargo test` without `--test` or by `cargo build --example stand_in`.
 fn stand_in() -> PathBuf {
-    PathBuf::from(OPERATOR)
+    let program = PathBuf::from(OPERATOR)
         .with_file_name("examples")
-        .join("stand_in")
+        .join("stand_in");
+    assert!(
+        program.is_file(),
+        "run `cargo build -p candela-operator --example stand_in` first"
+    );
+    program
 }
 
 fn manifest(spec: &str) -> tempfile::NamedTempFile {

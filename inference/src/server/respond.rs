@@ -70,7 +70,8 @@ fn body_metrics(record: &FinishedRequestStats) -> Value {
     serde_json::to_value(RequestMetrics::new(record)).unwrap_or_default()
 }
 
-fn report(record: &FinishedRequestStats, headers: &mut HeaderMap) {
+/// Adds the ten stats headers.
+pub(super) fn report(record: &FinishedRequestStats, headers: &mut HeaderMap) {
     for (name, value) in HEADER_NAMES.into_iter().zip(header_values(record)) {
         let value = HeaderValue::from_str(&value).expect("numbers are valid header values");
         headers.insert(HeaderName::from_static(name), value);

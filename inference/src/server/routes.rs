@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::{
     body, envelope,
@@ -72,6 +72,7 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let serving = state.serving()?;
     let tenant = generate::tenant(request.headers())?;
+    let takes_trailers = takes_trailers(request.headers());
     let body = body::read(request, state.flags.max_body_bytes.as_usize()).await?;
     let job = generate::prepare(&serving, endpoint, body).await?;
     let format = Format::new(endpoint, &id, &job.options);
@@ -83,7 +84,22 @@ async fn answer(
     }
     let interval = state.flags.sse_keep_alive_interval.get();
     let keep_alive = (interval > 0).then(|| Duration::from_secs(interval));
+    let gates = Gates {
+        headers: gates.headers && takes_trailers,
+        ..gates
+    };
     Ok(sse::response(format, generation, gates, keep_alive))
+}
+
+/// The client said that it reads trailers (RFC 9110, 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers
+        .get_all(header::TE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    codings
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim() == "trailers")
 }
 
 async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> {

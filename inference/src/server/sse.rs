@@ -1,4 +1,5 @@
-//! Answers as server-sent events: `data: {json}` per chunk, `data: [DONE]` at the end.
+//! Answers as server-sent events: `data: {json}` per chunk, `data: [DONE]` at the end, and then, for
+//! clients that ask with `TE: trailers`, the stats headers as trailers.
 
 use std::{collections::VecDeque, convert::Infallible, panic::AssertUnwindSafe, time::Duration};
 
@@ -8,16 +9,18 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde::Serialize;
 
 use super::{
     error::ApiError,
     format::{ChunkExtras, Format},
     generation::{Generation, Piece},
-    respond::Gates,
+    respond::{Gates, report},
 };
-use crate::stats::RequestMetrics;
+use crate::stats::{HEADER_NAMES, RequestMetrics};
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 /// A comment, which clients skip.
@@ -35,6 +38,7 @@ pub(super) fn response(
         format,
         generation,
         metrics: gates.metrics,
+        trailers: gates.headers,
         keep_alive,
         frames: VecDeque::new(),
         answers: vec![AnswerState::default(); answers],
@@ -48,11 +52,19 @@ pub(super) fn response(
         Ok::<_, Infallible>(frame.unwrap_or_else(|_| {
             tracing::error!("streaming an answer panicked");
             let error = data(&ApiError::internal().body());
-            [error, DONE].concat().into()
+            Frame::data([error, DONE].concat().into())
         }))
     });
-    let mut response = Body::from_stream(frames).into_response();
+    let mut response = Body::new(StreamBody::new(frames)).into_response();
     let headers = response.headers_mut();
+    if gates.headers {
+        // hyper drops trailers that are not announced here.
+        let names = HeaderValue::from_str(&HEADER_NAMES.join(", "));
+        headers.insert(
+            header::TRAILER,
+            names.expect("header names are visible ASCII"),
+        );
+    }
     let event_stream = HeaderValue::from_static("text/event-stream; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, event_stream);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -72,8 +84,10 @@ struct Events {
     generation: Generation,
     /// Report what the request cost on the last chunk.
     metrics: bool,
+    /// Report it in trailers.
+    trailers: bool,
     keep_alive: Option<Duration>,
-    /// Frames that are ready.
+    /// Chunks that are ready.
     frames: VecDeque<Bytes>,
     answers: Vec<AnswerState>,
     opened: bool,
@@ -88,20 +102,20 @@ struct AnswerState {
 }
 
 impl Events {
-    async fn next_frame(&mut self) -> Option<Bytes> {
+    async fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         loop {
-            if let Some(frame) = self.frames.pop_front() {
-                return Some(frame);
+            if let Some(chunk) = self.frames.pop_front() {
+                return Some(Frame::data(chunk));
             }
             if self.done {
-                return None;
+                return self.take_trailers().map(Frame::trailers);
             }
             let next = self.generation.next();
             let next = match self.keep_alive {
                 None => next.await,
                 Some(interval) => match tokio::time::timeout(interval, next).await {
                     Ok(next) => next,
-                    Err(_) => return Some(KEEP_ALIVE),
+                    Err(_) => return Some(Frame::data(KEEP_ALIVE)),
                 },
             };
             match next {
@@ -153,6 +167,15 @@ impl Events {
     fn fail(&mut self, error: &ApiError) {
         self.frames.extend([data(&error.body()), DONE]);
         self.done = true;
+    }
+
+    /// What the request cost, once, if it was answered to its end.
+    fn take_trailers(&mut self) -> Option<HeaderMap> {
+        let wanted = std::mem::take(&mut self.trailers) && self.generation.is_complete();
+        let record = self.generation.record().filter(|_| wanted)?;
+        let mut trailers = HeaderMap::new();
+        report(&record, &mut trailers);
+        Some(trailers)
     }
 
     /// The record as `metrics`, if both gates are open; members without a value are left out.

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     /// In the order they came, names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// Fields after a chunked body.
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Reply {
@@ -67,14 +69,14 @@ impl Reply {
     }
 }
 
-/// An open connection.
-pub(crate) struct Connection(BufReader<TcpStream>);
+/// An open connection, and the trailers of the last chunked body read from it.
+pub(crate) struct Connection(BufReader<TcpStream>, Vec<(String, String)>);
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self(BufReader::new(stream))
+        Self(BufReader::new(stream), Vec::new())
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -114,19 +116,21 @@ impl Connection {
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok());
-        let mut headers = Vec::new();
-        loop {
-            let line = self.line();
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            headers.push((name.to_lowercase(), value.to_owned()));
-        }
         Reply {
             status: status.expect("a status line"),
-            headers,
+            headers: self.fields(),
             body: Vec::new(),
+            trailers: Vec::new(),
         }
+    }
+
+    /// Header or trailer fields, up to the empty line.
+    fn fields(&mut self) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = self.line().trim_end().split_once(": ") {
+            fields.push((name.to_lowercase(), value.to_owned()));
+        }
+        fields
     }
 
     /// A whole answer.
@@ -140,16 +144,21 @@ impl Connection {
             while let Some(chunk) = self.chunk() {
                 reply.body.extend(chunk);
             }
+            reply.trailers = std::mem::take(&mut self.1);
         }
         reply
     }
 
-    /// The next chunk of a chunked body; `None` at its end.
+    /// The next chunk of a chunked body; `None` at its end, trailers included.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = usize::from_str_radix(self.line().trim_end(), 16).unwrap();
+        if size == 0 {
+            self.1 = self.fields();
+            return None;
+        }
         let mut chunk = vec![0; size + 2];
         self.0.read_exact(&mut chunk).unwrap();
         chunk.truncate(size);
-        (size > 0).then_some(chunk)
+        Some(chunk)
     }
 }

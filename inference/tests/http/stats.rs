@@ -53,6 +53,31 @@ fn headers_are_on_plain_answers_alone_and_in_order() {
 }
 
 #[test]
+fn streams_end_with_trailers_for_clients_that_read_them() {
+    let server = server::start(|flags| flags.enable_request_stats_headers = true);
+    let body = server::chat_body("abc", json!({"max_tokens": 4, "stream": true})).to_string();
+    let stream = |headers: &[(&str, &str)]| {
+        let mut connection = server.connect();
+        connection.request("POST", CHAT, &[&[JSON], headers].concat(), body.as_bytes());
+        connection.reply()
+    };
+    let reply = stream(&[("TE", "trailers"), ("Connection", "TE")]);
+    assert_eq!(reply.header("trailer"), Some(HEADERS.join(", ").as_str()));
+    assert!(reply.text().ends_with("data: [DONE]\n\n"));
+    assert!(reply.stats_headers().is_empty());
+    let names: Vec<&str> = reply
+        .trailers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, HEADERS);
+    assert_eq!(reply.trailers[6].1, "4");
+    let reply = stream(&[]);
+    assert_eq!(reply.header("trailer"), None);
+    assert!(reply.trailers.is_empty());
+}
+
+#[test]
 fn headers_of_several_answers_are_the_whole_requests() {
     let server = server::start(|flags| flags.enable_request_stats_headers = true);
     let reply = server.chat("abc", json!({"max_tokens": 4, "n": 3}));

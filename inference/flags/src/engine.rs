@@ -239,7 +239,10 @@ impl EngineFlags {
     /// The long name of every flag, without dashes.
     pub fn names() -> Vec<String> {
         let command = Self::augment_args(clap::Command::new("candela-engine"));
-        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+        command
+            .get_arguments()
+            .filter_map(|arg| arg.get_long().map(str::to_owned))
+            .collect()
     }
 
     /// The switches that the stats rule is about.

@@ -122,7 +122,7 @@ impl ModelFiles {
 
     /// Where a file is. `name` is a file's name, never a path.
     pub(super) fn locate(&self, name: &str) -> Result<Location, SourceError> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         match &self.0 {
             Source::Folder(folder) => {
                 let plain = Path::new(name).file_name().is_some_and(|file| file == name);

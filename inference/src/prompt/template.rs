@@ -57,12 +57,12 @@ pub enum TemplateError {
         name: String,
     },
     /// Not a template.
-    #[error("compiling the chat template `{name}`: {source}")]
+    #[error("compiling the chat template `{name}`: {error}")]
     Compile {
         /// Which one.
         name: String,
         /// Where and why.
-        source: Error,
+        error: Error,
     },
     /// It costs too much on the shortest of chats.
     #[error("the chat template takes more than its bounds for a chat of one word: {0}")]
@@ -126,7 +126,7 @@ impl ChatTemplate {
             }
             environment
                 .add_template_owned(name.clone(), text)
-                .map_err(|source| TemplateError::Compile { name, source })?;
+                .map_err(|error| TemplateError::Compile { name, error })?;
         }
         let has_tool_use = environment.get_template(TOOL_USE).is_ok();
         let template = Self {

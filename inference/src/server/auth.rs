@@ -13,12 +13,12 @@ use super::{error::ApiError, limits};
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// Not readable.
-    #[error("--api-key-file {}: {source}", path.display())]
+    #[error("--api-key-file {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// Too large to be a list of keys.
     #[error("--api-key-file {}: more than {} bytes", path.display(), limits::KEY_FILE_BYTES_MAX)]
@@ -126,9 +126,9 @@ fn refusal(message: &str) -> ApiError {
 }
 
 fn read(path: &PathBuf) -> Result<Vec<Vec<u8>>, KeyFileError> {
-    let at = |source| KeyFileError::Read {
+    let at = |error| KeyFileError::Read {
         path: path.clone(),
-        source,
+        error,
     };
     if fs::metadata(path).map_err(at)?.len() > limits::KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLarge { path: path.clone() });

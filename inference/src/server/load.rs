@@ -32,7 +32,7 @@ pub enum LoadError {
     #[error(transparent)]
     Defaults(#[from] DefaultsError),
     /// `--chat-template` cannot be read.
-    #[error("--chat-template {}: {source}", path.display())]
+    #[error("--chat-template {}", path.display())]
     TemplateFile {
         /// The file.
         path: PathBuf,

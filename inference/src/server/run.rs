@@ -32,7 +32,7 @@ pub enum ServeError {
     #[error(transparent)]
     UsageLog(#[from] UsageLogError),
     /// The model cannot be served.
-    #[error("the model cannot be served: {0}")]
+    #[error("the model cannot be served")]
     Load(#[from] LoadError),
     /// A thread could not be started.
     #[error("starting a thread: {0}")]

@@ -23,12 +23,12 @@ use crate::stats::{FinishedRequestStats, TokenCounts};
 #[derive(Debug, thiserror::Error)]
 pub enum UsageLogError {
     /// The file cannot be written.
-    #[error("--usage-log {}: {source}", path.display())]
+    #[error("--usage-log {}: {error}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -141,14 +141,14 @@ impl UsageLog {
             Box::new(io::stdout())
         } else {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            Box::new(file.map_err(|source| UsageLogError::Open {
+            Box::new(file.map_err(|error| UsageLogError::Open {
                 path: path.into(),
-                source,
+                error,
             })?)
         };
-        Self::start(sink, limits::USAGE_LOG_LINES_MAX).map_err(|source| UsageLogError::Open {
+        Self::start(sink, limits::USAGE_LOG_LINES_MAX).map_err(|error| UsageLogError::Open {
             path: path.into(),
-            source,
+            error,
         })
     }
 

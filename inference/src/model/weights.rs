@@ -238,8 +238,7 @@ impl Shard {
             }
         };
         // The whole file is checked: sizes, offsets, overlaps, and that nothing is cut off.
-        let checked = SafeTensors::deserialize(bytes.as_slice()).map(|_| ());
-        let header = checked.and_then(|()| SafeTensors::read_metadata(bytes.as_slice()));
+        let header = SafeTensors::read_metadata(bytes.as_slice());
         let (header_len, metadata) = header.map_err(|error| WeightsError::Header {
             file: name.to_owned(),
             error,

@@ -1,12 +1,13 @@
 //! The model: one config-driven decoder, its weights and its operations. candle lives here.
 //!
 //! `source.rs` finds the files, `config.rs` reads what the model is, `weights.rs` maps its tensors,
-//! `decoder.rs` is the forward pass, `ops/` its hot operations, `cpu.rs` the [`runner::Runner`] that
+//! `decoder.rs` is the forward pass, `layer.rs` what it reads for a layer, `ops/` its hot operations, `cpu.rs` the [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache.
 
 mod config;
 mod cpu;
 mod decoder;
+mod layer;
 mod load;
 mod memory;
 mod ops;

@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use serde::Deserialize;
 
 use super::{
+    ops::{Embedding, Linear},
     progress::LoadProgress,
     source::{Location, ModelFiles, SourceError, at},
 };
@@ -207,6 +208,31 @@ impl<'a> Weights<'a> {
             .bytes_done
             .fetch_add(data.len() as u64, Ordering::Relaxed);
         Ok(tensor)
+    }
+
+    /// The token embedding `[rows, columns]`.
+    pub(super) fn embedding(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Embedding, WeightsError> {
+        self.get(name, &[rows, columns]).map(Embedding)
+    }
+
+    /// A linear layer of parts one below the other.
+    pub(super) fn linear(
+        &self,
+        names: &[String],
+        rows: &[usize],
+        columns: usize,
+        biases: Option<&[String]>,
+    ) -> Result<Linear, WeightsError> {
+        let weight = self.stacked(names, rows, Some(columns))?;
+        let bias = biases
+            .map(|names| self.stacked(names, rows, None))
+            .transpose()?;
+        Ok(Linear::new(weight, bias))
     }
 
     /// Tensors of shapes `[rows[i], columns]`, one below the other.

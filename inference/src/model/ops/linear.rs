@@ -36,6 +36,19 @@ impl Linear {
     }
 }
 
+/// The token embedding.
+pub(in crate::model) struct Embedding(pub(in crate::model) Tensor);
+
+impl Embedding {
+    pub(in crate::model) fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        self.0.index_select(&Tensor::new(ids, self.0.device())?, 0)
+    }
+
+    pub(in crate::model) fn as_linear(&self) -> Linear {
+        Linear::new(self.0.clone(), None)
+    }
+}
+
 struct MatMul {
     /// The result stays in f32.
     wide: bool,

@@ -5,16 +5,22 @@
 //! arithmetic: a token's result does not depend on what else is in the batch.
 
 mod attention;
+mod cache_write;
 mod elementwise;
+mod experts;
 mod linear;
+mod norm;
 mod rotary;
 
 use candle_core::{CpuStorage, Layout, Result, WithDType, bail};
 use half::bf16;
 
-pub(super) use attention::{CacheWrite, PagedAttention};
-pub(super) use elementwise::{RmsNorm, SiluMul};
-pub(super) use linear::Linear;
+pub(super) use attention::PagedAttention;
+pub(super) use cache_write::CacheWrite;
+pub(super) use elementwise::{AddScaled, GatedMul, LogitsScale, Scale};
+pub(super) use experts::{Expert, Experts};
+pub(super) use linear::{Embedding, Linear};
+pub(super) use norm::RmsNorm;
 pub(super) use rotary::Rotary;
 
 /// A number that weights and activations are stored as; arithmetic is in f32.

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use super::{
     config::DecoderConfig,
-    ops::{CacheWrite, Linear, PagedAttention, RmsNorm, Rotary, SiluMul},
+    ops::{CacheWrite, Embedding, Linear, PagedAttention, RmsNorm, Rotary, SiluMul},
     runner::Batch,
     weights::{Weights, WeightsError},
 };
@@ -15,8 +15,7 @@ use super::{
 /// Weights of the whole model.
 pub(super) struct Decoder {
     config: DecoderConfig,
-    /// `[V, hidden]`
-    embedding: Tensor,
+    embedding: Embedding,
     layers: Vec<Layer>,
     norm: Tensor,
     lm_head: Linear,
@@ -56,18 +55,17 @@ impl Decoder {
             head_dim,
             ..
         } = config;
-        let embedding = weights.get("model.embed_tokens.weight", &[vocab, hidden])?;
+        let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden)?;
         let layers = (0..config.layers)
             .map(|index| Layer::load(&config, weights, index))
             .collect::<std::result::Result<_, _>>()?;
         let norm = weights.get("model.norm.weight", &[hidden])?;
         let lm_head = if config.tied && !weights.has("lm_head.weight") {
-            embedding.clone()
+            embedding.as_linear()
         } else {
-            weights.get("lm_head.weight", &[vocab, hidden])?
+            weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?
         };
         let rope_table = Arc::new(config.rope.table(head_dim, context));
-        let lm_head = Linear::new(lm_head, None);
         Ok(Self {
             config,
             embedding,
@@ -81,16 +79,14 @@ impl Decoder {
     /// Runs a batch: `[T]` token ids → logits of `batch.logits_idx`, `[R, V]` f32. Keys and values of
     /// its tokens are written to `caches`, one a layer.
     pub(super) fn forward(&self, batch: &Batch, caches: &[LayerCache]) -> Result<Option<Tensor>> {
-        let device = self.embedding.device();
-        let ids = Tensor::new(batch.input_ids.as_slice(), device)?;
-        let mut x = self.embedding.index_select(&ids, 0)?;
+        let mut x = self.embedding.rows(&batch.input_ids)?;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = self.layer(layer, &x, batch, cache)?;
         }
         if batch.logits_idx.is_empty() {
             return Ok(None);
         }
-        let rows = Tensor::new(batch.logits_idx.as_slice(), device)?;
+        let rows = Tensor::new(batch.logits_idx.as_slice(), x.device())?;
         let x = self.rms_norm(&x.index_select(&rows, 0)?, &self.norm)?;
         self.lm_head.forward_wide(&x).map(Some)
     }
@@ -182,13 +178,9 @@ impl Layer {
         let vector = |part: &str, len: usize| weights.get(&name(part), &[len]);
         let linear = |parts: &[&str], rows: &[usize], columns: usize, biased: bool| {
             let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
-            let weight = weights.stacked(&names, rows, Some(columns))?;
             let bias = |name: &String| name.replace(".weight", ".bias");
             let biases: Vec<String> = names.iter().map(bias).collect();
-            let bias = biased
-                .then(|| weights.stacked(&biases, rows, None))
-                .transpose()?;
-            Ok::<_, WeightsError>(Linear::new(weight, bias))
+            weights.linear(&names, rows, columns, biased.then_some(&biases))
         };
         let (q, kv) = (heads * head_dim, kv_heads * head_dim);
         let qk_norm = match config.qk_norm {

@@ -64,11 +64,14 @@ pub fn load(
     let generation = files.read_optional("generation_config.json")?;
     let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
     let dtype = choose_dtype(&config, files, flags.dtype)?;
-    let weights = Weights::open(files, dtype, progress)?;
+    let weights = Weights::open(files, dtype, flags.quantization, progress)?;
     let context = flags
         .max_model_len
         .map_or(config.context, |len| len.as_usize());
     let decoder = Decoder::load(config.clone(), &weights, context.min(config.context))?;
+    if let Some(summary) = weights.quantized() {
+        tracing::info!("--quantization: {summary}");
+    }
     let plan = KvPlan::new(&config, dtype, flags, free_bytes())?;
     let runner = CpuRunner::new(&config, decoder, dtype, plan.blocks).map_err(ModelError::Cache)?;
     Ok(LoadedModel {

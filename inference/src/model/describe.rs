@@ -26,6 +26,8 @@ pub struct Description {
     pub saved_dtype: Option<String>,
     /// Type of activations and KV cache, and of weights that are not quantized.
     pub dtype: &'static str,
+    /// What the matrices are held in, where that is not `dtype`.
+    pub quantization: Option<String>,
     /// Longest sequence the model can be run for, in tokens.
     pub context: usize,
     /// Layers with a sliding window, and its tokens.
@@ -47,8 +49,8 @@ pub fn describe(files: &ModelFiles, flags: &EngineFlags) -> Result<Description, 
     let Opened {
         config,
         dtype,
+        weights,
         size,
-        ..
     } = Opened::new(files, flags, &progress)?;
     let windows: Vec<usize> = config
         .layers
@@ -61,6 +63,7 @@ pub fn describe(files: &ModelFiles, flags: &EngineFlags) -> Result<Description, 
         shape: shape(&config),
         vocab_size: config.vocab,
         dtype: dtype_name(dtype),
+        quantization: weights.block_types(),
         context: config.context,
         window: windows.first().map(|&window| (windows.len(), window)),
         memory: MemoryPlan::new(&config, size.bytes, dtype, flags, free_bytes()),

@@ -2,7 +2,10 @@
 //! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
 
 use candela_flags::Quantization;
 use candle_core::{DType, Tensor};
@@ -188,25 +191,49 @@ impl<'a> Weights<'a> {
     /// How many parameters there are, and how many bytes they take as they will be held.
     pub(super) fn size(&self) -> WeightsSize {
         let mut size = WeightsSize::default();
-        for saved in self
-            .shards
-            .names()
-            .filter_map(|name| self.shards.find(name))
-        {
+        for saved in self.saved() {
             let count: usize = saved.shape.iter().product();
             size.parameters += count;
-            size.bytes += match (&saved.kind, saved.shape.as_slice()) {
+            size.bytes += match (&saved.kind, self.choice(&saved)) {
                 (SavedType::Blocks(_), _) => saved.bytes.len(),
-                (_, &[.., _, columns]) => {
-                    match Choice::of(&saved.name, columns, self.quantization).block_type {
-                        Some(kind) => count / kind.block_len() * kind.block_bytes(),
-                        None => count * self.dtype.size_in_bytes(),
-                    }
-                }
-                _ => count * self.dtype.size_in_bytes(),
+                (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
+                (_, None) => count * self.dtype.size_in_bytes(),
             };
         }
         size
+    }
+
+    /// The block types that matrices will be held in, and how many of them, most first.
+    pub(super) fn block_types(&self) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for saved in self.saved() {
+            let kind = match (&saved.kind, self.choice(&saved)) {
+                (SavedType::Blocks(kind), _) => Some(*kind),
+                (_, chosen) => chosen,
+            };
+            if let Some(kind) = kind {
+                *counts.entry(kind.to_string()).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let part = |(kind, count): &(String, usize)| format!("{count} tensors in {kind}");
+        let parts: Vec<String> = counts.iter().map(part).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn saved(&self) -> impl Iterator<Item = Saved<'_>> {
+        self.shards
+            .names()
+            .filter_map(|name| self.shards.find(name))
+    }
+
+    /// What `--quantization` makes of a tensor.
+    fn choice(&self, saved: &Saved<'_>) -> Option<BlockType> {
+        match saved.shape.as_slice() {
+            &[.., _, columns] => Choice::of(&saved.name, columns, self.quantization).block_type,
+            _ => None,
+        }
     }
 
     fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {

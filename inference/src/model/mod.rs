@@ -8,6 +8,7 @@
 mod config;
 mod cpu;
 mod decoder;
+mod gguf;
 mod load;
 mod mapped;
 mod memory;
@@ -22,6 +23,7 @@ mod source;
 mod weights;
 
 pub use config::ConfigError;
+pub use gguf::GgufError;
 pub use load::{LoadedModel, ModelError, load};
 pub use memory::MemoryError;
 pub use progress::LoadProgress;

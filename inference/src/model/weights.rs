@@ -107,6 +107,13 @@ enum Tensors {
     Gguf(Arc<GgufModel>),
 }
 
+/// How large a model is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WeightsSize {
+    pub(super) parameters: usize,
+    pub(super) bytes: usize,
+}
+
 impl<'a> Weights<'a> {
     /// Maps every file of the model; dense tensors come out as `dtype`.
     pub(super) fn open(
@@ -205,16 +212,32 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The linear layers `[rows, columns]` of a layer's experts, without biases.
-    pub(super) fn experts(
-        &self,
-        names: &[String],
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Linear>, WeightsError> {
-        let expert =
-            |name: &String| self.linear(std::slice::from_ref(name), &[rows], columns, None);
-        names.iter().map(expert).collect()
+    /// How many parameters there are, and how many bytes they take as they will be held.
+    pub(super) fn size(&self) -> WeightsSize {
+        let mut size = WeightsSize::default();
+        match &self.tensors {
+            Tensors::Shards(shards) => shards
+                .names()
+                .filter_map(|name| shards.find(name))
+                .for_each(|saved| self.add(&saved, &mut size)),
+            Tensors::Gguf(model) => model.all().for_each(|saved| self.add(&saved, &mut size)),
+        }
+        size
+    }
+
+    fn add(&self, saved: &Saved<'_>, size: &mut WeightsSize) {
+        let count: usize = saved.shape.iter().product();
+        size.parameters += count;
+        size.bytes += match (&saved.kind, saved.shape.as_slice()) {
+            (SavedType::Blocks(_), _) => saved.bytes.len(),
+            (_, &[.., _, columns]) => {
+                match Choice::of(&saved.name, columns, self.quantization).block_type {
+                    Some(kind) => count / kind.block_len() * kind.block_bytes(),
+                    None => count * self.dtype.size_in_bytes(),
+                }
+            }
+            _ => count * self.dtype.size_in_bytes(),
+        };
     }
 
     fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {

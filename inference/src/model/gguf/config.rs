@@ -234,11 +234,7 @@ fn rope(keys: &Keys<'_>, head_dim: usize) -> Result<Map<String, Value>, Problem>
         .unwrap_or(context);
     let mut parameters = match keys.factors("rope_freqs.weight")? {
         // One divisor for each frequency, whatever the length: Llama 3's scaling, worked out.
-        Some(factors) => json!({
-            "rope_type": "longrope", "short_factor": factors, "long_factor": factors,
-            "factor": 1.0, "attention_factor": 1.0,
-            "original_max_position_embeddings": original,
-        }),
+        Some(factors) => json!({ "rope_type": "frequency_factors", "factors": factors }),
         None => scaling(keys, original)?,
     };
     let members = parameters

@@ -20,7 +20,7 @@ use memmap2::Mmap;
 
 pub use error::GgufError;
 
-use super::{mapped::map, saved::Saved};
+use super::{mapped::map, saved::{Saved, Undo}};
 use metadata::Metadata;
 use names::Names;
 use reader::{Header, TensorInfo};
@@ -111,6 +111,18 @@ impl GgufModel {
             kind: info.kind.saved(),
             bytes,
             undo: place.undo,
+        })
+    }
+
+    /// All tensors, as the file has them.
+    pub(super) fn all(&self) -> impl Iterator<Item = Saved<'_>> {
+        self.header.tensors.iter().map(|(name, info)| Saved {
+            file: &self.file,
+            name: name.clone(),
+            shape: info.shape.clone(),
+            kind: info.kind.saved(),
+            bytes: self.data(info),
+            undo: Undo::Nothing,
         })
     }
 

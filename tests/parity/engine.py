@@ -37,7 +37,7 @@ class Engine:
     def __init__(self, binary, model, log, **flags):
         self.log = log
         self.port = free_port()
-        flags = {"model": model, "host": "127.0.0.1", "port": self.port} | flags
+        flags = {"model": model, "host": "127.0.0.1", "port": self.port, "drain_grace": 0} | flags
         self.command = [str(binary), "--enable-prompt-tokens-details"]
         self.command += [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
 

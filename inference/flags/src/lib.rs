@@ -14,7 +14,8 @@ pub use bounded::{
     MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
 };
 pub use engine::{
-    Dtype, EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags,
+    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, normalize_flag,
+    parse_engine_flags,
 };
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
 pub use stats_gates::{StatsConflict, StatsGates};

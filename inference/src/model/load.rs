@@ -64,12 +64,12 @@ pub fn load(
     let generation = files.read_optional("generation_config.json")?;
     let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
     let dtype = choose_dtype(&config, files, flags.dtype)?;
-    let weights = Weights::open(files, dtype, progress)?;
-    let context = flags
-        .max_model_len
-        .map_or(config.context, |len| len.as_usize());
-    let decoder = Decoder::load(config.clone(), &weights, context.min(config.context))?;
+    let weights = Weights::open(files, dtype, flags.quantization, progress)?;
     let plan = KvPlan::new(&config, dtype, flags, free_bytes())?;
+    let decoder = Decoder::load(config.clone(), &weights, plan.max_model_len)?;
+    if let Some(summary) = weights.quantized() {
+        tracing::info!("--quantization: {summary}");
+    }
     let runner = CpuRunner::new(&config, decoder, dtype, plan.blocks).map_err(ModelError::Cache)?;
     Ok(LoadedModel {
         runner: Box::new(runner),

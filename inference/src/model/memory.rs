@@ -76,7 +76,7 @@ impl KvPlan {
         }
         let wanted = asked.unwrap_or(context);
         let block_bytes = 2
-            * config.layers
+            * config.layers.len()
             * BLOCK_TOKENS
             * config.kv_heads
             * config.head_dim

@@ -1,18 +1,25 @@
 //! The model: one config-driven decoder, its weights and its operations. candle lives here.
 //!
-//! `source.rs` finds the files, `config.rs` reads what the model is, `weights.rs` maps its tensors,
-//! `decoder.rs` is the forward pass, `ops/` its hot operations, `cpu.rs` the [`runner::Runner`] that
+//! `source.rs` finds the files, `config/` reads what the model is, `weights.rs` gives its tensors by
+//! name (`shards.rs` has those of safetensors files, `gguf/` those of GGUF files), `decoder.rs` is the
+//! forward pass, `layer.rs` the weights of a layer, `ops/` the hot operations, `cpu.rs` the
+//! [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache.
 
 mod config;
 mod cpu;
 mod decoder;
+mod layer;
 mod load;
+mod mapped;
 mod memory;
 mod ops;
 mod progress;
+mod quantization;
 mod rope;
 pub mod runner;
+mod saved;
+mod shards;
 mod source;
 mod weights;
 

@@ -11,6 +11,7 @@ use candela_flags::Quantization;
 use candle_core::{DType, Tensor};
 
 use super::{
+    gguf::GgufModel,
     ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
@@ -75,6 +76,15 @@ pub enum WeightsError {
         /// Its type.
         dtype: String,
     },
+    /// What is in blocks already is not quantized.
+    #[error(
+        "--quantization is for safetensors; {file} has its own types: take the file of another \
+         quantization, or leave the flag out"
+    )]
+    Quantized {
+        /// The file.
+        file: String,
+    },
     /// candle refused the data.
     #[error("tensor {name}: {error}")]
     Tensor {
@@ -87,12 +97,17 @@ pub enum WeightsError {
 
 /// The tensors of a model, by name.
 pub(super) struct Weights<'a> {
-    shards: Shards,
+    tensors: Tensors,
     dtype: DType,
     quantization: Quantization,
     /// What was quantized to what.
     tally: Mutex<Tally>,
     progress: &'a LoadProgress,
+}
+
+enum Tensors {
+    Shards(Shards),
+    Gguf(Arc<GgufModel>),
 }
 
 /// How large a model is.
@@ -110,12 +125,21 @@ impl<'a> Weights<'a> {
         quantization: Quantization,
         progress: &'a LoadProgress,
     ) -> Result<Self, WeightsError> {
-        let shards = Shards::open(files)?;
-        progress
-            .bytes_total
-            .store(shards.bytes(), Ordering::Relaxed);
+        let (tensors, bytes) = match files.gguf() {
+            Some(model) if quantization != Quantization::None => {
+                let file = model.file().to_owned();
+                return Err(WeightsError::Quantized { file });
+            }
+            Some(model) => (Tensors::Gguf(Arc::clone(model)), model.bytes()),
+            None => {
+                let shards = Shards::open(files)?;
+                let bytes = shards.bytes();
+                (Tensors::Shards(shards), bytes)
+            }
+        };
+        progress.bytes_total.store(bytes, Ordering::Relaxed);
         Ok(Self {
-            shards,
+            tensors,
             dtype,
             quantization,
             tally: Mutex::default(),
@@ -125,7 +149,10 @@ impl<'a> Weights<'a> {
 
     /// Whether the model has this tensor.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.shards.has(name)
+        match &self.tensors {
+            Tensors::Shards(shards) => shards.has(name),
+            Tensors::Gguf(model) => model.has(name),
+        }
     }
 
     /// The type that most of the model is saved in, by its first tensor.
@@ -222,10 +249,13 @@ impl<'a> Weights<'a> {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    fn saved(&self) -> impl Iterator<Item = Saved<'_>> {
-        self.shards
-            .names()
-            .filter_map(|name| self.shards.find(name))
+    fn saved(&self) -> Box<dyn Iterator<Item = Saved<'_>> + '_> {
+        match &self.tensors {
+            Tensors::Shards(shards) => {
+                Box::new(shards.names().filter_map(|name| shards.find(name)))
+            }
+            Tensors::Gguf(model) => Box::new(model.all()),
+        }
     }
 
     /// What `--quantization` makes of a tensor.
@@ -260,7 +290,11 @@ impl<'a> Weights<'a> {
         let missing = || WeightsError::Missing {
             name: name.to_owned(),
         };
-        let saved = self.shards.find(name).ok_or_else(missing)?;
+        let saved = match &self.tensors {
+            Tensors::Shards(shards) => shards.find(name),
+            Tensors::Gguf(model) => model.find(name),
+        };
+        let saved = saved.ok_or_else(missing)?;
         let file = || saved.file.to_owned();
         if saved.shape != shape {
             return Err(WeightsError::Shape {

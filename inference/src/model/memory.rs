@@ -33,8 +33,8 @@ pub enum MemoryError {
     },
     /// Longer than the model was made for.
     #[error(
-        "--max-model-len {asked} is more than the model was made for: its config.json allows \
-         {context} tokens (max_position_embeddings = {context}, or what its rope settings make of it)"
+        "--max-model-len {asked} is more than the model was made for: {context} tokens, by \
+         max_position_embeddings and the rope settings of its config.json"
     )]
     BeyondModel {
         /// Tokens asked for.

@@ -48,7 +48,7 @@ fn what_does_not_fit_is_refused_with_the_number_that_does() {
     assert!(error.contains("at most 256 tokens fit"), "{error}");
     let beyond = |flags: &mut EngineFlags| flags.max_model_len = ContextLength::new(4096).ok();
     let error = refused(beyond, usize::MAX).to_string();
-    assert!(error.contains("max_position_embeddings = 2048"), "{error}");
+    assert!(error.contains("made for: 2048 tokens"), "{error}");
     let large = |flags: &mut EngineFlags| flags.num_gpu_blocks_override = KvBlocks::new(100).ok();
     let error = refused(large, 8192 * 10).to_string();
     assert!(error.contains("at most 10 blocks (320 tokens)"), "{error}");

@@ -14,19 +14,22 @@ use candela_engine::{
     },
     sampling::Logits,
 };
-use candela_flags::{ContextLength, Dtype, EngineFlags, KvBlocks};
+use candela_flags::{ContextLength, Dtype, EngineFlags, KvBlocks, Quantization};
 use clap::Parser;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
 /// Write the logits of every position of some prompts.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the model
+    /// Folder of the model, or its GGUF file
     #[arg(long)]
     model: String,
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     dtype: Dtype,
+    /// Quantize the matrices of a safetensors model while it is loaded
+    #[arg(long, value_enum, default_value_t = Quantization::None)]
+    quantization: Quantization,
     /// Tokens of one sequence [default: what the model was made for]
     #[arg(long)]
     max_model_len: Option<ContextLength>,
@@ -52,8 +55,11 @@ fn main() -> anyhow::Result<()> {
     let width = blocks_for(longest);
     let mut flags = EngineFlags::for_model(arguments.model);
     flags.dtype = arguments.dtype;
+    flags.quantization = arguments.quantization;
     flags.max_model_len = arguments.max_model_len;
-    let fewest = flags.max_model_len.map_or(0, |len| blocks_for(len.as_usize()));
+    let fewest = flags
+        .max_model_len
+        .map_or(0, |len| blocks_for(len.as_usize()));
     let blocks = fewest.max(width * prompts.len()).max(2);
     flags.num_gpu_blocks_override = Some(KvBlocks::new(blocks as u64)?);
 
@@ -65,7 +71,10 @@ fn main() -> anyhow::Result<()> {
         model.max_model_len
     );
     for id in prompts.iter().flatten() {
-        ensure!((*id as usize) < model.vocab_size, "token {id} is not in the vocabulary");
+        ensure!(
+            (*id as usize) < model.vocab_size,
+            "token {id} is not in the vocabulary"
+        );
     }
     let rows = run(model.runner.as_mut(), &prompts, arguments.chunk, width)?;
     save(&rows, model.vocab_size, &arguments.out)
@@ -80,7 +89,11 @@ fn run(
     width: usize,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let tables: Vec<Vec<u32>> = (0..prompts.len())
-        .map(|at| (0..width).map(|block| (block * prompts.len() + at) as u32).collect())
+        .map(|at| {
+            (0..width)
+                .map(|block| (block * prompts.len() + at) as u32)
+                .collect()
+        })
         .collect();
     let mut rows = vec![Vec::new(); prompts.len()];
     let mut done = vec![0; prompts.len()];

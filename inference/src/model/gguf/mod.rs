@@ -20,7 +20,10 @@ use memmap2::Mmap;
 
 pub use error::GgufError;
 
-use super::{mapped::map, saved::{Saved, Undo}};
+use super::{
+    mapped::map,
+    saved::{Saved, Undo},
+};
 use metadata::Metadata;
 use names::Names;
 use reader::{Header, TensorInfo};

@@ -26,6 +26,10 @@ DISTINCT_MIN = 40
 LOGITS_LENGTHS = 3
 
 
+class NoReference(Exception):
+    """`transformers` cannot say what is right."""
+
+
 class Programs:
     """Where the programs are."""
 
@@ -52,13 +56,13 @@ def sure_prompts(reference, subject, rng):
         if len(found) == len(subject.lengths):
             break
     else:
-        raise EngineFailed(f"transformers is in doubt about a prompt of some length after {DRAWS_MAX} draws")
+        raise NoReference(f"transformers is in doubt about a prompt of some length after {DRAWS_MAX} draws")
     for prompt, answer in found.values():
         if not all(reference.second_thoughts(prompt, answer.tokens)[0]):
-            raise EngineFailed("transformers answers differently in a batch and alone: no reference")
+            raise NoReference("transformers answers differently in a batch and alone: no reference")
     distinct = len({token for _, answer in found.values() for token in answer.tokens})
     if distinct < DISTINCT_MIN:
-        raise EngineFailed(f"transformers answers with {distinct} different tokens only: no reference")
+        raise NoReference(f"transformers answers with {distinct} different tokens only: no reference")
     return [list(column) for column in zip(*(found[length] for length in subject.lengths))]
 
 
@@ -71,12 +75,15 @@ class Suite:
         self.folder = subject.folder(work)
 
     def verdicts(self):
-        """All lines of the table for one model; what stops the engine is a failed line."""
+        """All lines of the table for one model; what stops a part of the suite is a failed line."""
+        self.prompts = []
         for dtype in DTYPES:
             try:
                 yield from self.check(dtype)
-            except (EngineFailed, OSError, LookupError, ValueError) as error:
+            except (EngineFailed, NoReference, OSError, LookupError, ValueError) as error:
                 yield self.stopped(dtype, error)
+            if not self.prompts:
+                break
 
     def verdict(self, dtype, mode):
         """An empty one."""
@@ -125,11 +132,13 @@ class Suite:
         return verdict
 
     def check_tokens(self, dtype, reference, engine, mode):
-        """Greedy answers to all prompts, asked in one of the modes."""
+        """Greedy answers to all prompts that the engine takes, asked in one of the modes."""
         verdict = self.verdict(dtype, mode.__name__)
-        results = mode(engine, self.prompts, TOKENS_OUT)
-        more = len(results) - len(self.prompts)
-        asked, answers = (list + list[:more] for list in (self.prompts, self.answers))
+        fitting = [i for i, prompt in enumerate(self.prompts) if len(prompt) + TOKENS_OUT <= engine.max_model_len]
+        prompts, answers = ([list[i] for i in fitting] for list in (self.prompts, self.answers))
+        results = mode(engine, prompts, TOKENS_OUT)
+        more = len(results) - len(prompts)
+        asked, answers = prompts + prompts[:more], answers + answers[:more]
         for prompt, answer, got in zip(asked, answers, results, strict=True):
             if dtype == "float32":
                 verdict.judge_exact(prompt, answer, got.tokens)

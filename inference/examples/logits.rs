@@ -53,7 +53,9 @@ fn main() -> anyhow::Result<()> {
     let mut flags = EngineFlags::for_model(arguments.model);
     flags.dtype = arguments.dtype;
     flags.max_model_len = arguments.max_model_len;
-    let fewest = flags.max_model_len.map_or(0, |len| blocks_for(len.as_usize()));
+    let fewest = flags
+        .max_model_len
+        .map_or(0, |len| blocks_for(len.as_usize()));
     let blocks = fewest.max(width * prompts.len()).max(2);
     flags.num_gpu_blocks_override = Some(KvBlocks::new(blocks as u64)?);
 
@@ -65,7 +67,10 @@ fn main() -> anyhow::Result<()> {
         model.max_model_len
     );
     for id in prompts.iter().flatten() {
-        ensure!((*id as usize) < model.vocab_size, "token {id} is not in the vocabulary");
+        ensure!(
+            (*id as usize) < model.vocab_size,
+            "token {id} is not in the vocabulary"
+        );
     }
     let rows = run(model.runner.as_mut(), &prompts, arguments.chunk, width)?;
     save(&rows, model.vocab_size, &arguments.out)
@@ -80,7 +85,11 @@ fn run(
     width: usize,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let tables: Vec<Vec<u32>> = (0..prompts.len())
-        .map(|at| (0..width).map(|block| (block * prompts.len() + at) as u32).collect())
+        .map(|at| {
+            (0..width)
+                .map(|block| (block * prompts.len() + at) as u32)
+                .collect()
+        })
         .collect();
     let mut rows = vec![Vec::new(); prompts.len()];
     let mut done = vec![0; prompts.len()];

@@ -199,16 +199,26 @@ pub(crate) struct Cli {
 pub fn parse_engine_flags(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<EngineFlags, clap::Error> {
-    let args = args.into_iter().map(|arg| match arg.into_string() {
-        Ok(text) => OsString::from(normalize_flag(&text)),
-        Err(raw) => raw,
-    });
-    let flags = Cli::try_parse_from(args)?.flags;
+    let flags = Cli::try_parse_from(normalize_arguments(args))?.flags;
     flags.stats_gates().check().map_err(|conflict| {
         use clap::CommandFactory;
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, conflict)
     })?;
     Ok(flags)
+}
+
+/// Every flag of a command line as [`normalize_flag`] makes it.
+pub(crate) fn normalize_arguments(
+    args: impl IntoIterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    let args: Vec<OsString> = args
+        .into_iter()
+        .map(|arg| match arg.into_string() {
+            Ok(text) => OsString::from(normalize_flag(&text)),
+            Err(raw) => raw,
+        })
+        .collect();
+    args.into_iter()
 }
 
 /// The flag with dashes for underscores in its name; a value after `=`, or anything that is no flag,

@@ -6,9 +6,13 @@
 //! [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache.
 
+mod bytes;
 mod config;
 mod cpu;
 mod decoder;
+mod describe;
+mod free_memory;
+mod gguf;
 mod layer;
 mod load;
 mod mapped;
@@ -23,9 +27,12 @@ mod shards;
 mod source;
 mod weights;
 
+pub use bytes::Bytes;
 pub use config::ConfigError;
+pub use describe::{Description, describe};
+pub use gguf::GgufError;
 pub use load::{LoadedModel, ModelError, load};
-pub use memory::MemoryError;
+pub use memory::{ContextLimit, MemoryError, MemoryPlan};
 pub use progress::LoadProgress;
 pub use source::{ModelFiles, SourceError, open};
 pub use weights::WeightsError;

@@ -77,6 +77,11 @@ impl Shards {
         self.files.iter().map(of_file).sum()
     }
 
+    /// Of every tensor.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }

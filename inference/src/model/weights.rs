@@ -2,12 +2,16 @@
 //! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
 
 use candela_flags::Quantization;
 use candle_core::{DType, Tensor};
 
 use super::{
+    gguf::GgufModel,
     ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
@@ -72,6 +76,15 @@ pub enum WeightsError {
         /// Its type.
         dtype: String,
     },
+    /// What is in blocks already is not quantized.
+    #[error(
+        "--quantization is for safetensors; {file} has its own types: take the file of another \
+         quantization, or leave the flag out"
+    )]
+    Quantized {
+        /// The file.
+        file: String,
+    },
     /// candle refused the data.
     #[error("tensor {name}: {error}")]
     Tensor {
@@ -84,12 +97,24 @@ pub enum WeightsError {
 
 /// The tensors of a model, by name.
 pub(super) struct Weights<'a> {
-    shards: Shards,
+    tensors: Tensors,
     dtype: DType,
     quantization: Quantization,
     /// What was quantized to what.
     tally: Mutex<Tally>,
     progress: &'a LoadProgress,
+}
+
+enum Tensors {
+    Shards(Shards),
+    Gguf(Arc<GgufModel>),
+}
+
+/// How large a model is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WeightsSize {
+    pub(super) parameters: usize,
+    pub(super) bytes: usize,
 }
 
 impl<'a> Weights<'a> {
@@ -100,12 +125,21 @@ impl<'a> Weights<'a> {
         quantization: Quantization,
         progress: &'a LoadProgress,
     ) -> Result<Self, WeightsError> {
-        let shards = Shards::open(files)?;
-        progress
-            .bytes_total
-            .store(shards.bytes(), Ordering::Relaxed);
+        let (tensors, bytes) = match files.gguf() {
+            Some(model) if quantization != Quantization::None => {
+                let file = model.file().to_owned();
+                return Err(WeightsError::Quantized { file });
+            }
+            Some(model) => (Tensors::Gguf(Arc::clone(model)), model.bytes()),
+            None => {
+                let shards = Shards::open(files)?;
+                let bytes = shards.bytes();
+                (Tensors::Shards(shards), bytes)
+            }
+        };
+        progress.bytes_total.store(bytes, Ordering::Relaxed);
         Ok(Self {
-            shards,
+            tensors,
             dtype,
             quantization,
             tally: Mutex::default(),
@@ -115,7 +149,10 @@ impl<'a> Weights<'a> {
 
     /// Whether the model has this tensor.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.shards.has(name)
+        match &self.tensors {
+            Tensors::Shards(shards) => shards.has(name),
+            Tensors::Gguf(model) => model.has(name),
+        }
     }
 
     /// The type that most of the model is saved in, by its first tensor.
@@ -178,16 +215,55 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The linear layers `[rows, columns]` of a layer's experts, without biases.
-    pub(super) fn experts(
-        &self,
-        names: &[String],
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Linear>, WeightsError> {
-        let expert =
-            |name: &String| self.linear(std::slice::from_ref(name), &[rows], columns, None);
-        names.iter().map(expert).collect()
+    /// How many parameters there are, and how many bytes they take as they will be held.
+    pub(super) fn size(&self) -> WeightsSize {
+        let mut size = WeightsSize::default();
+        for saved in self.saved() {
+            let count: usize = saved.shape.iter().product();
+            size.parameters += count;
+            size.bytes += match (&saved.kind, self.choice(&saved)) {
+                (SavedType::Blocks(_), _) => saved.bytes.len(),
+                (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
+                (_, None) => count * self.dtype.size_in_bytes(),
+            };
+        }
+        size
+    }
+
+    /// The block types that matrices will be held in, and how many of them, most first.
+    pub(super) fn block_types(&self) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for saved in self.saved() {
+            let kind = match (&saved.kind, self.choice(&saved)) {
+                (SavedType::Blocks(kind), _) => Some(*kind),
+                (_, chosen) => chosen,
+            };
+            if let Some(kind) = kind {
+                *counts.entry(kind.to_string()).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let part = |(kind, count): &(String, usize)| format!("{count} tensors in {kind}");
+        let parts: Vec<String> = counts.iter().map(part).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn saved(&self) -> Box<dyn Iterator<Item = Saved<'_>> + '_> {
+        match &self.tensors {
+            Tensors::Shards(shards) => {
+                Box::new(shards.names().filter_map(|name| shards.find(name)))
+            }
+            Tensors::Gguf(model) => Box::new(model.all()),
+        }
+    }
+
+    /// What `--quantization` makes of a tensor.
+    fn choice(&self, saved: &Saved<'_>) -> Option<BlockType> {
+        match saved.shape.as_slice() {
+            &[.., _, columns] => Choice::of(&saved.name, columns, self.quantization).block_type,
+            _ => None,
+        }
     }
 
     fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {
@@ -214,7 +290,11 @@ impl<'a> Weights<'a> {
         let missing = || WeightsError::Missing {
             name: name.to_owned(),
         };
-        let saved = self.shards.find(name).ok_or_else(missing)?;
+        let saved = match &self.tensors {
+            Tensors::Shards(shards) => shards.find(name),
+            Tensors::Gguf(model) => model.find(name),
+        };
+        let saved = saved.ok_or_else(missing)?;
         let file = || saved.file.to_owned();
         if saved.shape != shape {
             return Err(WeightsError::Shape {

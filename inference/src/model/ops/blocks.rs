@@ -276,3 +276,7 @@ fn copied<'a, T: GgmlType>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<T> {
     }
     blocks
 }
+
+#[cfg(test)]
+#[path = "blocks_tests.rs"]
+mod tests;

@@ -109,7 +109,7 @@ pub struct EngineFlags {
     #[arg(
         long = "enable-prefix-caching",
         action = ArgAction::SetTrue,
-        overrides_with = "enable_prefix_caching",
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
         help_heading = "Scheduler"
     )]
     prefix_caching_on: (),
@@ -118,7 +118,7 @@ pub struct EngineFlags {
     #[arg(
         long = "no-enable-prefix-caching",
         action = ArgAction::SetFalse,
-        overrides_with = "prefix_caching_on",
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
         help_heading = "Scheduler"
     )]
     pub enable_prefix_caching: bool,

@@ -125,4 +125,6 @@ mod reference;
 #[cfg(test)]
 mod scheduler_tests;
 #[cfg(test)]
+mod test_random;
+#[cfg(test)]
 mod tests;

@@ -239,3 +239,7 @@ fn hash_of(blocks: &[Block], block: u32) -> u64 {
     let cached = blocks[block as usize].cached.as_ref();
     cached.expect("a block that can be found is cached").hash
 }
+
+#[cfg(test)]
+#[path = "pool_checks.rs"]
+mod checks;

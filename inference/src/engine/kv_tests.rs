@@ -198,7 +198,7 @@ fn answers_are_those_of_a_pool_without_limits_and_without_cache() {
     let cached = AtomicUsize::new(0);
     check_cases(CASES, |random| {
         let blocks = random.between(2, 14);
-        let texts = texts(random, 5 * BLOCK_TOKENS);
+        let texts = texts(random, 5);
         let asked: Vec<Asked> = (0..random.between(2, 10))
             .map(|_| ask(random, &texts, blocks * BLOCK_TOKENS))
             .collect();

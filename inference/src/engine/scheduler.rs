@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    kv::{BlockPool, ChainHasher},
+    kv::{BlockPool, BlockTable, ChainHasher},
     sequence::Sequence,
 };
 use crate::model::runner::{BLOCK_TOKENS, blocks_for};
@@ -119,18 +119,16 @@ impl<S: BuildHasher> Scheduler<S> {
     }
 
     /// Moves waiting sequences into the step while budget and places last, and there are blocks for all
-    /// tokens that they and the running ones have.
+    /// their tokens. The running ones have theirs: budget is left when all their tokens are in the step.
     fn admit(&mut self, budget: &mut usize) {
-        let missing = |s: &Sequence| blocks_for(s.tokens.len()) - s.table.blocks().len();
-        let mut promised: usize = self.running.iter().map(missing).sum();
-        while *budget > 0 && self.running.len() < self.max_num_seqs && promised < self.pool.free() {
+        while *budget > 0 && self.running.len() < self.max_num_seqs && self.pool.free() > 0 {
             let Some(next) = self.waiting.front() else {
                 return;
             };
             next.table.find(&self.pool, &next.tokens, &mut self.hits);
             let held = self.hits.iter().filter(|&&hit| !self.pool.is_free(hit));
             let needed = blocks_for(next.tokens.len()) - held.count();
-            if promised + needed > self.pool.free() || self.is_better_later(next) {
+            if needed > self.pool.free() || self.is_better_later(next) {
                 return;
             }
             let Some(mut sequence) = self.waiting.pop_front() else {
@@ -138,7 +136,6 @@ impl<S: BuildHasher> Scheduler<S> {
             };
             self.start(&mut sequence, *budget);
             *budget -= sequence.scheduled;
-            promised += missing(&sequence);
             self.running.push(sequence);
         }
     }
@@ -211,6 +208,15 @@ impl<S: BuildHasher> Scheduler<S> {
         self.waiting = kept;
         taken.extend(left);
         taken
+    }
+
+    /// Forgets all blocks, held and cached, after a step that panicked: nothing is known of them. What is
+    /// left to do then is to take the sequences out.
+    pub(super) fn abandon_blocks(&mut self) {
+        self.pool = BlockPool::new(self.pool.len());
+        for sequence in &mut self.running {
+            sequence.table = BlockTable::default();
+        }
     }
 
     /// Takes out a running sequence, with its blocks given back. What one that `failed` computed is not

@@ -12,17 +12,14 @@ use std::{
 
 use super::{
     handle::Listener,
-    kv::ChainHasher,
+    kv::{BlockPool, ChainHasher},
     reference::{Branch, Reference},
     request::GenerateRequest,
     scheduler::Scheduler,
     sequence::{Sequence, branches},
     test_random::{Colliding, Random, check_cases, texts},
 };
-use crate::{
-    model::runner::{BLOCK_TOKENS, blocks_for},
-    sampling::SamplingParams,
-};
+use crate::{model::runner::blocks_for, sampling::SamplingParams};
 
 const CASES: u64 = 100_000;
 
@@ -54,7 +51,7 @@ impl Pair {
         Self {
             real: Scheduler::new(blocks, places, budget, hasher),
             reference: Reference::new(blocks, places, budget, caching),
-            texts: texts(random, blocks.min(6) * BLOCK_TOKENS),
+            texts: texts(random, blocks.min(6)),
             ends: Vec::new(),
             steps_max: 0,
         }
@@ -224,9 +221,10 @@ fn scheduler_pool_and_prefix_cache_do_what_the_reference_does_and_nobody_starves
     }
 }
 
-#[test]
-fn the_longest_sequence_that_the_pool_holds_is_served() {
-    let mut scheduler = Scheduler::new(3, 2, 2, Some(ChainHasher::with_hasher(Colliding)));
+/// A scheduler of so many blocks, with two branches of a request of 95 tokens.
+fn with_two_branches(blocks: usize) -> Scheduler<Colliding> {
+    let hasher = Some(ChainHasher::with_hasher(Colliding));
+    let mut scheduler = Scheduler::new(blocks, 2, 2, hasher);
     let generate = GenerateRequest {
         id: "0".into(),
         prompt: (0..95).collect(),
@@ -238,6 +236,12 @@ fn the_longest_sequence_that_the_pool_holds_is_served() {
     };
     let (listener, _) = Listener::new();
     scheduler.enqueue(branches(generate, listener, &[], 0, None));
+    scheduler
+}
+
+#[test]
+fn the_longest_sequence_that_the_pool_holds_is_served() {
+    let mut scheduler = with_two_branches(3);
     let mut ended = 0;
     for _ in 0..200 {
         scheduler.schedule();
@@ -256,4 +260,14 @@ fn the_longest_sequence_that_the_pool_holds_is_served() {
         }
     }
     assert!(ended == 2 && scheduler.is_idle());
+}
+
+#[test]
+fn sequences_can_be_taken_out_after_a_panic_whatever_the_pool_says() {
+    let mut scheduler = with_two_branches(4);
+    scheduler.schedule();
+    scheduler.pool = BlockPool::new(4);
+    scheduler.abandon_blocks();
+    assert_eq!(scheduler.take_where(|_| true).len(), 2);
+    assert_eq!(scheduler.pool.usage(), 0.0);
 }

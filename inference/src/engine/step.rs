@@ -83,7 +83,10 @@ impl Engine {
             let failure = match step {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => "the step panicked".to_owned(),
+                Err(_) => {
+                    self.scheduler.abandon_blocks();
+                    "the step panicked".to_owned()
+                }
             };
             tracing::error!(%failure, "the engine stops");
             end = || End::error("the engine failed; the request was not completed");

@@ -7,6 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::model::runner::BLOCK_TOKENS;
+
 pub(super) struct Random {
     rng: ChaCha8Rng,
     seed: u64,
@@ -51,16 +53,20 @@ pub(super) fn check_cases(cases: u64, check: impl Fn(&mut Random) + Sync) {
     seeds.for_each(|seed| check(&mut Random::new(seed)));
 }
 
-/// Texts that begin alike, at most `len` tokens long: what prompts and answers are made of.
-pub(super) fn texts(random: &mut Random, len: usize) -> Vec<Vec<u32>> {
-    let first: Vec<u32> = (0..len).map(|_| random.below(30) as u32).collect();
-    let mut texts = vec![first];
-    for _ in 0..random.below(3) {
-        let kept = random.below(len);
-        let mut text = texts[random.below(texts.len())].clone();
-        text[kept..]
-            .iter_mut()
-            .for_each(|token| *token = random.below(30) as u32);
+/// Texts that begin alike, each of `blocks` blocks: what prompts and answers are made of. The same block
+/// comes again after different ones.
+pub(super) fn texts(random: &mut Random, blocks: usize) -> Vec<Vec<u32>> {
+    let mut motif = || -> Vec<u32> { (0..BLOCK_TOKENS).map(|_| random.below(30) as u32).collect() };
+    let motifs = [motif(), motif(), motif()];
+    let mut texts: Vec<Vec<u32>> = Vec::new();
+    for _ in 0..random.between(1, 4) {
+        let kept = texts.last().map_or(0, |text| random.below(text.len()));
+        let mut text: Vec<u32> = (0..blocks)
+            .flat_map(|_| motifs[random.below(motifs.len())].clone())
+            .collect();
+        if let Some(last) = texts.last() {
+            text[..kept].copy_from_slice(&last[..kept]);
+        }
         texts.push(text);
     }
     texts

@@ -79,6 +79,11 @@ impl BlockPool {
         }
     }
 
+    /// Blocks of the pool.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Blocks that are free, cached ones among them.
     pub(in crate::engine) fn free(&self) -> usize {
         self.free.len()

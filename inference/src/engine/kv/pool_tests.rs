@@ -33,9 +33,11 @@ struct World {
     texts: Vec<Vec<u32>>,
 }
 
-/// What tokens leave behind: the same for the same tokens after the same ones, and nowhere else.
-fn marks(tokens: &[u32]) -> Vec<u64> {
+/// What tokens leave behind: the same for the same tokens after the same ones under the same salt, and
+/// nowhere else.
+fn marks(salt: Option<&str>, tokens: &[u32]) -> Vec<u64> {
     let mut hasher = DefaultHasher::new();
+    salt.hash(&mut hasher);
     let mark = |token: &u32| {
         token.hash(&mut hasher);
         hasher.finish()
@@ -54,7 +56,7 @@ impl World {
             pool: BlockPool::new(blocks),
             hasher: ChainHasher::with_hasher(Colliding),
             slots: vec![0; blocks * BLOCK_TOKENS],
-            texts: texts(random, 6 * BLOCK_TOKENS),
+            texts: texts(random, 6),
         }
     }
 
@@ -70,8 +72,8 @@ impl World {
     fn begin(&mut self, random: &mut Random, user: &mut User) {
         let text = &self.texts[random.below(self.texts.len())];
         user.tokens = text[..random.between(1, text.len())].to_vec();
-        user.marks = marks(&user.tokens);
         let salt = [None, None, Some("a"), Some("b")][random.below(4)];
+        user.marks = marks(salt, &user.tokens);
         user.table = BlockTable::new(salt.map(Arc::from));
         user.table.hash(&self.hasher, &user.tokens);
         let mut hits = Vec::new();

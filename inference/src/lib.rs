@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod finish_reason;
+pub mod inspect;
 pub mod model;
 pub mod openai;
 pub mod prompt;

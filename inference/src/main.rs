@@ -1,33 +1,62 @@
-//! `candela-engine`: parses the flags, sets up the log, and runs the server.
+//! `candela-engine`: parses the flags, sets up the log, and runs the server, or describes a model
+//! (`inspect`).
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use candela_engine::{
     engine::MonotonicClock,
     server::{self, limits},
 };
-use candela_flags::{EngineFlags, LogFormat};
+use candela_flags::{EngineFlags, InspectFlags, LogFormat};
 use tokio::{net::TcpListener, runtime};
 
 fn main() -> ExitCode {
     let since_start = MonotonicClock::start();
-    let flags = match candela_flags::parse_engine_flags(std::env::args_os()) {
-        Ok(flags) => flags,
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let outcome = match args.get(1).and_then(|arg| arg.to_str()) {
+        Some("inspect") => candela_flags::parse_inspect_flags(args.drain(1..)).map(|flags| {
+            start_log(flags.engine.log_format);
+            inspect(&flags)
+        }),
+        _ => candela_flags::parse_engine_flags(args).map(|flags| {
+            start_log(flags.log_format);
+            run(flags, since_start)
+        }),
+    };
+    match outcome {
+        Ok(outcome) => exit_code(outcome),
         Err(error) => {
             // Nothing is left to do where not even this can be written.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
-    };
-    start_log(flags.log_format);
-    match run(flags, since_start) {
+    }
+}
+
+fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what a model is and what it needs.
+fn inspect(flags: &InspectFlags) -> anyhow::Result<()> {
+    let report = server::inspect_model(&flags.engine)?;
+    let mut out = std::io::stdout();
+    let printed = match flags.json {
+        true => writeln!(out, "{:#}", report.to_json()),
+        false => write!(out, "{report}"),
+    };
+    printed.context("printing the report")
 }
 
 fn run(flags: EngineFlags, since_start: MonotonicClock) -> anyhow::Result<()> {

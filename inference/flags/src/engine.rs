@@ -24,6 +24,10 @@ pub struct EngineFlags {
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
     pub dtype: Dtype,
 
+    /// Quantize the matrices of a safetensors model while it is loaded
+    #[arg(long, value_enum, default_value_t = Quantization::None, help_heading = "Model")]
+    pub quantization: Quantization,
+
     /// Tokens of one sequence, prompt and answer together [default: what the model was made for]
     #[arg(long, value_name = "TOKENS", help_heading = "Model")]
     pub max_model_len: Option<ContextLength>,
@@ -160,6 +164,20 @@ pub enum Dtype {
     Float32,
 }
 
+/// What the matrices of a safetensors model become while it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Quantization {
+    /// They stay as they are.
+    #[default]
+    None,
+    /// 8 bits a weight, one scale for 32 of them.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits a weight, scales and offsets for 32 of them; embedding and LM head in q8_0.
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
@@ -200,16 +218,26 @@ pub(crate) struct Cli {
 pub fn parse_engine_flags(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<EngineFlags, clap::Error> {
-    let args = args.into_iter().map(|arg| match arg.into_string() {
-        Ok(text) => OsString::from(normalize_flag(&text)),
-        Err(raw) => raw,
-    });
-    let flags = Cli::try_parse_from(args)?.flags;
+    let flags = Cli::try_parse_from(normalize_arguments(args))?.flags;
     flags.stats_gates().check().map_err(|conflict| {
         use clap::CommandFactory;
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, conflict)
     })?;
     Ok(flags)
+}
+
+/// Every flag of a command line as [`normalize_flag`] makes it.
+pub(crate) fn normalize_arguments(
+    args: impl IntoIterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    let args: Vec<OsString> = args
+        .into_iter()
+        .map(|arg| match arg.into_string() {
+            Ok(text) => OsString::from(normalize_flag(&text)),
+            Err(raw) => raw,
+        })
+        .collect();
+    args.into_iter()
 }
 
 /// The flag with dashes for underscores in its name; a value after `=`, or anything that is no flag,
@@ -231,6 +259,7 @@ impl EngineFlags {
             model: model.into(),
             served_model_name: Vec::new(),
             dtype: Dtype::Auto,
+            quantization: Quantization::None,
             max_model_len: None,
             chat_template: None,
             seed: None,
@@ -283,6 +312,7 @@ impl EngineFlags {
             model,
             served_model_name,
             dtype,
+            quantization,
             max_model_len,
             chat_template,
             seed,
@@ -313,6 +343,11 @@ impl EngineFlags {
             args.value("served-model-name", name);
         }
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
+        args.changed(
+            "quantization",
+            &value_name(quantization),
+            &value_name(&defaults.quantization),
+        );
         args.given("max-model-len", max_model_len.as_ref());
         args.given(
             "chat-template",

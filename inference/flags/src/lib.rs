@@ -6,6 +6,7 @@
 
 mod bounded;
 mod engine;
+mod inspect;
 mod owned;
 mod stats_gates;
 
@@ -14,7 +15,9 @@ pub use bounded::{
     MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
 };
 pub use engine::{
-    Dtype, EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags,
+    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, normalize_flag,
+    parse_engine_flags,
 };
+pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
 pub use stats_gates::{StatsConflict, StatsGates};

@@ -7,7 +7,8 @@ use candela_flags::EngineFlags;
 use super::{state::Serving, wall_clock};
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
-    model::{self, LoadProgress, ModelError, SourceError, runner::BLOCK_TOKENS},
+    inspect::Report,
+    model::{self, LoadProgress, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
@@ -83,22 +84,7 @@ pub struct Loaded {
 /// [`LoadError`], naming file, tensor or setting.
 pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded, LoadError> {
     let files = model::open(&flags.model)?;
-    let flag = flags
-        .chat_template
-        .as_ref()
-        .map(|path| {
-            let read = fs::read(path);
-            read.map_err(|source| LoadError::TemplateFile {
-                path: path.clone(),
-                source,
-            })
-        })
-        .transpose()?;
-    let template = ChatTemplate::from_files(TemplateFiles {
-        flag,
-        jinja: files.read_optional("chat_template.jinja")?,
-        tokenizer_config: files.read_optional("tokenizer_config.json")?,
-    })?;
+    let template = chat_template(&files, flags)?;
     let defaults = match files.read_optional("generation_config.json")? {
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
@@ -119,6 +105,45 @@ pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded
         },
         flags,
     )
+}
+
+/// Says what the model that the flags name is, and what it needs.
+///
+/// # Errors
+/// [`LoadError`], naming file, tensor or setting, as loading would.
+pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
+    let files = model::open(&flags.model)?;
+    let description = model::describe(&files, flags)?;
+    let tokenizer = files.read("tokenizer.json")?;
+    let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
+    Ok(Report {
+        model: flags.model.clone(),
+        description,
+        tokenizer_tokens: tokenizer.token_count(),
+        chat_template: chat_template(&files, flags)?.is_some(),
+    })
+}
+
+fn chat_template(
+    files: &ModelFiles,
+    flags: &EngineFlags,
+) -> Result<Option<ChatTemplate>, LoadError> {
+    let flag = flags
+        .chat_template
+        .as_ref()
+        .map(|path| {
+            let read = fs::read(path);
+            read.map_err(|source| LoadError::TemplateFile {
+                path: path.clone(),
+                source,
+            })
+        })
+        .transpose()?;
+    Ok(ChatTemplate::from_files(TemplateFiles {
+        flag,
+        jinja: files.read_optional("chat_template.jinja")?,
+        tokenizer_config: files.read_optional("tokenizer_config.json")?,
+    })?)
 }
 
 /// Starts an engine.

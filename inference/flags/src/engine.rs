@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
     BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
@@ -107,6 +107,25 @@ pub struct EngineFlags {
     /// Blocks of 32 tokens in the KV cache, on whatever device, instead of a size in bytes
     #[arg(long, value_name = "BLOCKS", help_heading = "Scheduler")]
     pub num_gpu_blocks_override: Option<KvBlocks>,
+
+    /// Keep the KV cache of finished requests, and compute only what is new of a prompt that begins as
+    /// another did; the default
+    #[arg(
+        long = "enable-prefix-caching",
+        action = ArgAction::SetTrue,
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
+        help_heading = "Scheduler"
+    )]
+    prefix_caching_on: (),
+
+    /// Compute every prompt as a whole
+    #[arg(
+        long = "no-enable-prefix-caching",
+        action = ArgAction::SetFalse,
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
+        help_heading = "Scheduler"
+    )]
+    pub enable_prefix_caching: bool,
 
     /// Compute no stats at all; refused together with the two flags that report them
     #[arg(long, help_heading = "Stats")]
@@ -257,6 +276,8 @@ impl EngineFlags {
             max_queued_requests: QueuedRequests::of::<1024>(),
             kv_cache_memory_bytes: None,
             num_gpu_blocks_override: None,
+            prefix_caching_on: (),
+            enable_prefix_caching: true,
             disable_log_stats: false,
             enable_request_stats_headers: false,
             enable_per_request_metrics: None,
@@ -308,6 +329,8 @@ impl EngineFlags {
             max_queued_requests,
             kv_cache_memory_bytes,
             num_gpu_blocks_override,
+            prefix_caching_on: (),
+            enable_prefix_caching,
             disable_log_stats,
             enable_request_stats_headers,
             enable_per_request_metrics,
@@ -365,6 +388,7 @@ impl EngineFlags {
         );
         args.given("kv-cache-memory-bytes", kv_cache_memory_bytes.as_ref());
         args.given("num-gpu-blocks-override", num_gpu_blocks_override.as_ref());
+        args.switch("no-enable-prefix-caching", !*enable_prefix_caching);
         args.switch("disable-log-stats", *disable_log_stats);
         args.switch(
             "enable-request-stats-headers",

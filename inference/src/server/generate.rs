@@ -159,6 +159,7 @@ pub(super) fn submit(
             prompt: Arc::clone(prompt),
             params: params.clone(),
             branches: options.answers,
+            cache_salt: options.cache_salt.clone(),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })

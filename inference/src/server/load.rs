@@ -165,6 +165,7 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         max_queued_requests: flags.max_queued_requests.as_usize(),
         max_model_len: parts.max_model_len,
         kv_blocks: parts.kv_blocks,
+        prefix_caching: flags.enable_prefix_caching,
         eos_token_ids: parts.eos_token_ids,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);

@@ -1,33 +1,75 @@
-//! `candela-engine`: parses the flags, sets up the log, and runs the server.
+//! `candela-engine`: parses the flags, sets up the log, and runs the server, or fetches a model (`pull`).
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use candela_engine::{
     engine::MonotonicClock,
+    fetch::{self, DownloadProgress, FetchOptions},
     server::{self, limits},
 };
-use candela_flags::{EngineFlags, LogFormat};
+use candela_flags::{EngineFlags, LogFormat, PullFlags};
 use tokio::{net::TcpListener, runtime};
 
 fn main() -> ExitCode {
     let since_start = MonotonicClock::start();
-    let flags = match candela_flags::parse_engine_flags(std::env::args_os()) {
-        Ok(flags) => flags,
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let outcome = if args.get(1).is_some_and(|arg| arg == "pull") {
+        candela_flags::parse_pull_flags(args.into_iter().skip(1)).map(|flags| {
+            start_log(flags.log_format);
+            pull(flags)
+        })
+    } else {
+        candela_flags::parse_engine_flags(args).map(|flags| {
+            start_log(flags.log_format);
+            run(flags, since_start)
+        })
+    };
+    match outcome {
+        Ok(outcome) => exit_code(outcome),
         Err(error) => {
             // Nothing is left to do where not even this can be written.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
-    };
-    start_log(flags.log_format);
-    match run(flags, since_start) {
+    }
+}
+
+fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Brings a model to this machine, and prints where it is.
+fn pull(flags: PullFlags) -> anyhow::Result<()> {
+    let PullFlags {
+        model,
+        download_dir,
+        download_plain_http,
+        verify,
+        log_format: _,
+    } = flags;
+    let options = FetchOptions {
+        download_dir,
+        plain_http: download_plain_http,
+        verify,
+    };
+    let progress = Arc::new(DownloadProgress::default());
+    let fetched = fetch::fetch(&model, &options, &progress)?.with_context(|| {
+        format!("{model} is no hf://, s3:// or oci:// model: there is nothing to download")
+    })?;
+    let path = fetched.path.display();
+    writeln!(std::io::stdout(), "{path}").context("printing where the model is")
 }
 
 fn run(flags: EngineFlags, since_start: MonotonicClock) -> anyhow::Result<()> {

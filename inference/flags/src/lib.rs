@@ -7,6 +7,7 @@
 mod bounded;
 mod engine;
 mod owned;
+mod pull;
 mod stats_gates;
 
 pub use bounded::{
@@ -17,4 +18,5 @@ pub use engine::{
     Dtype, EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags,
 };
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
+pub use pull::{PullFlags, parse_pull_flags};
 pub use stats_gates::{StatsConflict, StatsGates};

@@ -4,10 +4,14 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use candela_flags::EngineFlags;
 
-use super::{state::Serving, wall_clock};
+use super::{
+    state::{Serving, StartProgress},
+    wall_clock,
+};
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
-    model::{self, LoadProgress, ModelError, SourceError, runner::BLOCK_TOKENS},
+    fetch::{self, FetchError, FetchOptions},
+    model::{self, ModelError, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
@@ -16,6 +20,9 @@ use crate::{
 /// The model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The model cannot be brought to this machine.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A file cannot be had.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -77,12 +84,21 @@ pub struct Loaded {
     pub(super) kv_blocks: usize,
 }
 
-/// Loads the model that the flags name, and starts its engine. For a thread of its own.
+/// Fetches and loads the model that the flags name, and starts its engine. For a thread of its own.
 ///
 /// # Errors
 /// [`LoadError`], naming file, tensor or setting.
-pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded, LoadError> {
-    let files = model::open(&flags.model)?;
+pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loaded, LoadError> {
+    let options = FetchOptions {
+        download_dir: flags.download_dir.clone(),
+        plain_http: flags.download_plain_http,
+        verify: false,
+    };
+    let fetched = fetch::fetch(&flags.model, &options, &progress.download)?;
+    let files = match &fetched {
+        Some(fetched) => model::open(&fetched.path.to_string_lossy())?,
+        None => model::open(&flags.model)?,
+    };
     let flag = flags
         .chat_template
         .as_ref()
@@ -104,7 +120,7 @@ pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded
         None => SamplingDefaults::default(),
     };
     let tokenizer = files.read("tokenizer.json")?;
-    let model = model::load(&files, flags, progress)?;
+    let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
             tokenizer: Tokenizer::from_bytes(&tokenizer, model.vocab_size)?,

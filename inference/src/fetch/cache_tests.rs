@@ -139,7 +139,7 @@ fn a_disk_that_is_too_small_is_refused_with_both_numbers() {
     check_space(folder.path(), 1).unwrap();
     let error = check_space(folder.path(), 1 << 60).unwrap_err().to_string();
     assert!(
-        error.contains("1152.92 PB more are needed") && error.contains("are free"),
+        error.contains("1.15 EB more are needed") && error.contains("are free"),
         "{error}"
     );
 }

@@ -52,5 +52,7 @@ pub const BAR_INTERVAL: Duration = Duration::from_millis(200);
 pub const TOKEN_BYTES_MAX: u64 = 16 << 10;
 /// Bytes of the file in which the cache notes what a folder holds.
 pub const MARKER_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of a server's explanation that an error repeats.
+/// Bytes of an answer that explains an error.
+pub const EXPLANATION_BYTES_MAX: usize = 64 << 10;
+/// Characters of a server's explanation that an error repeats.
 pub const EXPLANATION_CHARS_MAX: usize = 300;

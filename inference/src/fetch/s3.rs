@@ -4,14 +4,17 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use http_body_util::{BodyExt, Collected, Limited};
 use object_store::{
     ClientConfigKey, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore,
     ObjectStoreExt, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
-    client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService},
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    },
     path::Path,
 };
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 
 use super::{
     cache::escape,
@@ -103,14 +106,11 @@ impl Bucket {
             .chars()
             .take(limits::EXPLANATION_CHARS_MAX)
             .collect();
+        if let Some(refused) = refused(&error) {
+            return self.refusal(refused);
+        }
         match error {
             Error::NotFound { .. } => FetchError::NotFound { what, reason }.into(),
-            Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => FetchError::Denied {
-                what,
-                reason,
-                remedy: REMEDY.to_owned(),
-            }
-            .into(),
             Error::Precondition { .. } => FetchError::Answer {
                 what,
                 reason: "an object changed while it was downloaded; start again".to_owned(),
@@ -119,6 +119,26 @@ impl Bucket {
             Error::Generic { .. } => Failure::passing(FetchError::Transport { what, reason }),
             _ => FetchError::Status { what, reason }.into(),
         }
+    }
+}
+
+impl Bucket {
+    fn refusal(&self, Refused { status, said }: &Refused) -> Failure {
+        let what = self.what.clone();
+        let reason = format!("{status}{said}");
+        match *status {
+            // A wrong region is a bad request.
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                FetchError::Denied {
+                    what,
+                    reason,
+                    remedy: REMEDY.to_owned(),
+                }
+            }
+            StatusCode::NOT_FOUND => FetchError::NotFound { what, reason },
+            _ => FetchError::Status { what, reason },
+        }
+        .into()
     }
 }
 
@@ -228,6 +248,46 @@ impl HttpConnector for Connector {
 #[derive(Clone, Copy)]
 struct EncryptedByKey;
 
+/// The service refuses a request, and will again. `object_store` does not keep the status of every
+/// request that fails, so that it is caught before.
+#[derive(Debug, thiserror::Error)]
+#[error("{status}{said}")]
+struct Refused {
+    status: StatusCode,
+    /// Code and message, behind a colon; or nothing.
+    said: String,
+}
+
+/// The refusal behind an error.
+fn refused<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refused> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref())
+}
+
+async fn refusal_of(response: HttpResponse) -> Refused {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), limits::EXPLANATION_BYTES_MAX);
+    let body = body.collect().await.map(Collected::to_bytes);
+    let body = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once("</")?.0)
+    };
+    let said = ["Code", "Message"].into_iter().filter_map(element);
+    let said: String = said.map(|text| format!(": {text}")).collect();
+    Refused {
+        status,
+        said: said.chars().take(limits::EXPLANATION_CHARS_MAX).collect(),
+    }
+}
+
+/// Whether an answer is a refusal of the service, and not of the machine's metadata service, whose
+/// refusals `object_store` reads itself.
+fn is_refusal(host: Option<&str>, status: StatusCode) -> bool {
+    let metadata = host.is_some_and(|host| host.starts_with("169.254.") || host.contains("ec2::"));
+    status.is_client_error() && !metadata && !matches!(status.as_u16(), 408 | 412 | 425 | 429)
+}
+
 struct Service(Arc<Client>);
 
 impl fmt::Debug for Service {
@@ -246,7 +306,12 @@ impl HttpService for Service {
         Self: 'async_trait,
     {
         Box::pin(async move {
+            let host = request.uri().host().map(str::to_owned);
             let mut response = HttpService::call(self.0.as_ref(), request).await?;
+            if is_refusal(host.as_deref(), response.status()) {
+                let refused = refusal_of(response).await;
+                return Err(HttpError::new(HttpErrorKind::Unknown, refused));
+            }
             let headers = response.headers();
             let by_service = headers
                 .get("x-amz-server-side-encryption")

@@ -10,7 +10,6 @@ use std::{
 
 use futures::StreamExt;
 use http_body_util::BodyExt;
-use hyper::service::Service;
 use md5::{Digest, Md5};
 use s3s::{
     S3, S3Request, S3Response, S3Result,
@@ -65,7 +64,7 @@ impl Bucket {
         let address = net::serve(move |request| {
             let service = service.clone();
             async move {
-                let answer = service.call(request).await.unwrap();
+                let answer = service.call(request.map(s3s::Body::from)).await.unwrap();
                 answer.map(|body| body.map_err(Into::into).boxed_unsync())
             }
         });
@@ -160,11 +159,11 @@ impl S3 for Tagged {
         {
             let mut left = bytes;
             let cut = body.map(move |chunk| {
-                let chunk = chunk?;
+                let chunk = chunk.map_err(std::io::Error::other)?;
                 left = left
                     .checked_sub(chunk.len())
                     .ok_or_else(|| std::io::Error::other("cut"))?;
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(chunk)
+                Ok::<_, std::io::Error>(chunk)
             });
             answer.output.body = Some(StreamingBlob::wrap(cut));
         }

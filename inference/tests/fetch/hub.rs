@@ -27,7 +27,7 @@ use sha2::Sha256;
 use tokio::{net::TcpListener, sync::watch};
 
 /// The repository.
-pub const REPO: &str = "org/model";
+pub(crate) const REPO: &str = "org/model";
 /// Files of this many bytes and more are kept as large ones.
 const LARGE_BYTES: usize = 10_000;
 /// Files of one page of a listing.
@@ -35,8 +35,7 @@ const PAGE: usize = 3;
 
 /// What goes wrong with one request for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the example serves without faults")]
-pub enum Fault {
+pub(crate) enum Fault {
     /// This status, and nothing else.
     Status(u16),
     /// The connection breaks after so many bytes.
@@ -49,13 +48,13 @@ pub enum Fault {
 
 /// A request, as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Method and path.
-    pub line: String,
+    pub(crate) line: String,
     /// Its range.
-    pub range: Option<String>,
+    pub(crate) range: Option<String>,
     /// It brought a token.
-    pub with_token: bool,
+    pub(crate) with_token: bool,
 }
 
 struct Shared {
@@ -73,16 +72,15 @@ struct Shared {
 }
 
 /// The hub. It ends with the process.
-pub struct Hub {
+pub(crate) struct Hub {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-#[allow(dead_code, reason = "the example needs a part of it only")]
 impl Hub {
     /// Serves the files from threads of its own.
-    pub fn start(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+    pub(crate) fn start(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let listen = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
             listener
@@ -119,7 +117,7 @@ impl Hub {
     }
 
     /// Serves the files of a folder.
-    pub fn of_folder(folder: &FilePath) -> Self {
+    pub(crate) fn of_folder(folder: &FilePath) -> Self {
         let entries = std::fs::read_dir(folder).expect("the folder is there");
         Self::start(
             entries
@@ -132,16 +130,16 @@ impl Hub {
         )
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The commit that every branch and tag is.
-    pub fn commit(&self) -> String {
+    pub(crate) fn commit(&self) -> String {
         commit(&self.shared)
     }
 
-    pub fn put(&self, name: &str, content: &[u8]) {
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
         let content = Bytes::copy_from_slice(content);
         self.shared
             .files
@@ -150,36 +148,36 @@ impl Hub {
             .insert(name.into(), content);
     }
 
-    pub fn file(&self, name: &str) -> Bytes {
+    pub(crate) fn file(&self, name: &str) -> Bytes {
         self.shared.files.lock().unwrap()[name].clone()
     }
 
-    pub fn require_token(&self, token: &str) {
+    pub(crate) fn require_token(&self, token: &str) {
         *self.shared.token.lock().unwrap() = Some(token.into());
     }
 
-    pub fn set_listing(&self, listing: Value) {
+    pub(crate) fn set_listing(&self, listing: Value) {
         *self.shared.listing.lock().unwrap() = Some(listing);
     }
 
     /// One fault for each of the next requests for the content of a file.
-    pub fn fail(&self, name: &str, faults: &[Fault]) {
+    pub(crate) fn fail(&self, name: &str, faults: &[Fault]) {
         let mut all = self.shared.faults.lock().unwrap();
         all.entry(name.into()).or_default().extend(faults);
     }
 
     /// Connections that fell silent go on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.shared.released.send_replace(true);
     }
 
     /// What arrived since the last call.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.shared.seen.lock().unwrap())
     }
 
     /// Bytes of a file that went out since the start.
-    pub fn served(&self, name: &str) -> u64 {
+    pub(crate) fn served(&self, name: &str) -> u64 {
         self.shared
             .served
             .lock()

@@ -6,12 +6,13 @@ use std::{
     fs,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use container_registry::ContainerRegistry;
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{body::Frame, service::Service};
@@ -20,6 +21,7 @@ use oci_client::{
     Client, Reference,
     annotations::ORG_OPENCONTAINERS_IMAGE_TITLE,
     client::{ClientConfig, ClientProtocol, Config, ImageLayer},
+    manifest::{OCI_IMAGE_MEDIA_TYPE, OciImageManifest},
     secrets::RegistryAuth,
 };
 
@@ -115,10 +117,10 @@ impl Registry {
         let reference: Reference = self.reference(name).parse().unwrap();
         let auth = RegistryAuth::Basic(USER.into(), PASSWORD.into());
         net::runtime().block_on(async {
-            client
-                .push(&reference, &layers, config, &auth, None)
-                .await
-                .unwrap();
+            let mut manifest = OciImageManifest::build(&layers, &config, None);
+            manifest.media_type = Some(OCI_IMAGE_MEDIA_TYPE.to_owned());
+            let pushed = client.push(&reference, &layers, config, &auth, Some(manifest));
+            pushed.await.unwrap();
             client
                 .fetch_manifest_digest(&reference, &auth)
                 .await
@@ -140,8 +142,13 @@ fn cut_off(content: Bytes, cut: Option<usize>) -> AnyBody {
         return Full::new(content).map_err(Into::into).boxed_unsync();
     };
     let sent = Frame::data(content.slice(..bytes.min(content.len())));
-    let broken = Err(Box::from("cut"));
-    StreamBody::new(stream::iter([Ok(sent), broken])).boxed_unsync()
+    let broken = async {
+        // What was sent so far reaches the other side before the end does.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(Box::from("cut"))
+    };
+    let frames = stream::iter([Ok(sent)]).chain(stream::once(broken));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// A machine that is logged in.

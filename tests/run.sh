@@ -68,6 +68,7 @@ section format cargo fmt --all --check
 section clippy cargo clippy --locked --workspace --all-targets --test cluster -- -D warnings
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
+section hub tests/hub/run.sh
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")
     CANDELA_IMAGES=$(cat "$logs/images")

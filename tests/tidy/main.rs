@@ -32,6 +32,7 @@ const WIRE: &[&str] = &[
 ];
 const ALL: &[&str] = &[
     "engine",
+    "fetch",
     "finish_reason",
     "model",
     "openai",
@@ -66,6 +67,17 @@ const RULES: &[Rule] = &[
         part: "engine",
         ours: &["finish_reason", "sampling", "stats", "model::runner"],
         never: WIRE,
+    },
+    Rule {
+        part: "fetch",
+        ours: &[],
+        never: &[
+            "axum",
+            "candela_flags",
+            "candle_core",
+            "hyper",
+            "tokenizers",
+        ],
     },
     Rule {
         part: "model/runner.rs",

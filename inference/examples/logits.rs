@@ -14,19 +14,22 @@ use candela_engine::{
     },
     sampling::Logits,
 };
-use candela_flags::{ContextLength, Dtype, EngineFlags, KvBlocks};
+use candela_flags::{ContextLength, Dtype, EngineFlags, KvBlocks, Quantization};
 use clap::Parser;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
 /// Write the logits of every position of some prompts.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the model
+    /// Folder of the model, or its GGUF file
     #[arg(long)]
     model: String,
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     dtype: Dtype,
+    /// Quantize the matrices of a safetensors model while it is loaded
+    #[arg(long, value_enum, default_value_t = Quantization::None)]
+    quantization: Quantization,
     /// Tokens of one sequence [default: what the model was made for]
     #[arg(long)]
     max_model_len: Option<ContextLength>,
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     let width = blocks_for(longest);
     let mut flags = EngineFlags::for_model(arguments.model);
     flags.dtype = arguments.dtype;
+    flags.quantization = arguments.quantization;
     flags.max_model_len = arguments.max_model_len;
     let fewest = flags
         .max_model_len

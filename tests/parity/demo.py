@@ -20,7 +20,7 @@ class Demo:
 
     family = id = "demo"
     # Around the block size of 32 tokens, beyond one prefill chunk, and close to the context.
-    lengths = (1, 2, 5, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130, 200, 257, 385, 513, 700, 1000)
+    lengths = (1, 2, 17, 31, 32, 33, 63, 64, 65, 130, 200, 257, 513, 1000)
     max_model_len = 1088
     seen = 0
 

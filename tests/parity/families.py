@@ -17,6 +17,7 @@ from transformers import (
     SmolLM3Config,
 )
 
+import switches
 import weights
 
 CONFIGS = {
@@ -89,6 +90,12 @@ def older(config):
     config["torch_dtype"] = config.pop("dtype")
 
 
+def older_unused_window(config):
+    """The older form, with settings of a sliding window that is switched off."""
+    older(config)
+    config |= {"sliding_window": 32, "max_window_layers": 0}
+
+
 def older_su(config):
     """The oldest form of longrope, which called it `su`."""
     older(config)
@@ -116,6 +123,18 @@ class Case:
     def id(self):
         """What a person types to choose it."""
         return f"{self.family}/{self.name}"
+
+    @property
+    def windowed(self):
+        """Whether some layers slide, so that the window's settings count."""
+        if self.family in ("qwen2", "qwen3", "qwen3-moe", "smollm3"):
+            return self.settings.get("use_sliding_window", False)
+        return self.settings.get("sliding_window") is not None
+
+    def longrope_changes(self):
+        """Of longrope's factors, those that count for how long the engine's sequences may be."""
+        original = self.settings.get("rope_parameters", {}).get("original_max_position_embeddings", 0)
+        return {"long_factor" if self.max_model_len > original else "short_factor": switches.times(1.3)}
 
     def config(self):
         """The configuration as `transformers` makes it."""
@@ -236,10 +255,10 @@ QWEN2 = [
         "qwen2",
         "yarn",
         attention(
-            3, 64, 2, 2, 160, 320, True, use_sliding_window=False, sliding_window=32,
+            3, 64, 2, 2, 160, 320, True, use_sliding_window=False,
             rope_parameters=rope("yarn", 1e6, factor=4.0, original_max_position_embeddings=128),
         ),
-        rewrite=older,
+        rewrite=older_unused_window,
     ),
 ]
 

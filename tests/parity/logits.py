@@ -13,41 +13,67 @@ from engine import EngineFailed
 F32_ERROR_MAX = 2e-5
 # In bf16 both sides round; the engine may be this much further from the f32 result than transformers in bf16 is.
 BF16_RATIO_MAX = 1.5
+# With one switch of the configuration changed, logits in f32 must be so much further away at least.
+NOTICED_MIN = 10 * F32_ERROR_MAX
 # The second run takes each prompt in pieces of so many tokens.
 PIECE = 13
 
 
 @dataclass
 class Error:
-    """How far logits are from those expected: the largest difference as a share of the largest logit, and the root
-    mean square of the differences as a share of that of the logits."""
+    """How far logits are from those expected. A router that chooses another expert at some position puts that
+    position, and those that attend to it, far off: the median does not see it, the other two do."""
 
+    # The largest difference, as a share of the largest logit.
     largest: float
+    # Root mean square of the differences, as a share of that of the logits; and the median over the positions.
     rms: float
+    median: float
+
+    def __str__(self):
+        return f"largest {self.largest:.1e}, rms {self.rms:.1e}, median {self.median:.1e}"
 
 
 def error(expected, got):
     """The `Error` over all positions of all prompts."""
-    expected, got = torch.cat(expected), torch.cat(got)
+    expected, got = torch.cat(expected).double(), torch.cat(got).double()
     difference = got - expected
     largest = difference.abs().max() / expected.abs().max()
-    return Error(largest.item(), (difference.square().mean() / expected.square().mean()).sqrt().item())
+    rms = (difference.square().mean() / expected.square().mean()).sqrt()
+    median = (difference.square().mean(1) / expected.square().mean(1)).sqrt().median()
+    return Error(largest.item(), rms.item(), median.item())
 
 
-def of_engine(binary, subject, folder, dtype, prompts, work):
-    """Logits of every position of each prompt, as the engine computes them: prompts whole, then in pieces."""
-    asked, out = work / "prompts.json", work / "logits.safetensors"
-    asked.write_text(json.dumps(prompts))
-    runs = []
-    for pieces in ([], [f"--chunk={PIECE}"]):
-        command = [str(binary), f"--model={folder}", f"--dtype={dtype}", f"--prompts={asked}", f"--out={out}"]
-        command += [f"--max-model-len={subject.max_model_len}", *pieces]
+def beyond_bf16(ours, theirs, routed):
+    """What is wrong with an error in bf16, given that of transformers; None if nothing."""
+    measures = ["median"] if routed else ["median", "rms"]
+    for measure in measures:
+        if getattr(ours, measure) > BF16_RATIO_MAX * getattr(theirs, measure):
+            return f"{measure} more than {BF16_RATIO_MAX} times that of transformers: {ours}; transformers: {theirs}"
+    return None
+
+
+class Tool:
+    """The example program `logits` for one model and the prompts it is asked."""
+
+    def __init__(self, program, subject, work):
+        self.program, self.subject, self.work = program, subject, work
+
+    def run(self, folder, dtype, prompts, *more):
+        """Logits of every position of each prompt."""
+        asked, out = self.work / "prompts.json", self.work / "logits.safetensors"
+        asked.write_text(json.dumps(prompts))
+        command = [str(self.program), f"--model={folder}", f"--dtype={dtype}", f"--prompts={asked}", f"--out={out}"]
+        command += [f"--max-model-len={self.subject.max_model_len}", *more]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise EngineFailed(f"{' '.join(command)}: {done.stderr.strip()[-1000:]}")
         tensors = load_file(out)
-        runs.append([tensors[str(i)] for i in range(len(prompts))])
-    return runs
+        return [tensors[str(i)] for i in range(len(prompts))]
+
+    def whole_and_in_pieces(self, folder, dtype, prompts):
+        """The same, once in one step and once in several."""
+        return self.run(folder, dtype, prompts), self.run(folder, dtype, prompts, f"--chunk={PIECE}")
 
 
 def check_runs(whole, pieces):

@@ -1,6 +1,6 @@
 """A sequence of 32 768 tokens: the answer equals that of `transformers`, and the memory is what `inspect` said.
 
-    tests/parity/run.sh --long-context --engine target/release/candela-engine
+    tests/parity/run.sh --suite tests/parity/long_context.py --engine target/release/candela-engine
 
 A small random Llama with one KV head, so that the numbers stay small and the prediction has nothing to hide behind:
 the KV cache of the sequence is most of what the engine takes after it is ready.

@@ -9,6 +9,8 @@ LISTED = 5
 # A step of so few tokens splits every prompt but the shortest, mostly not at a block's end.
 CHUNK = 20
 SEQUENCES = 8
+# Longest sequence there; a larger cache would hold all short ones at once, and none would have to go.
+TIGHT_MODEL_LEN = 352
 
 
 def roomy(subject):
@@ -18,11 +20,12 @@ def roomy(subject):
 
 def tight(subject):
     """Flags of the engine whose cache holds one long sequence and whose steps are short."""
+    max_model_len = min(subject.max_model_len, TIGHT_MODEL_LEN)
     return {
-        "max_model_len": subject.max_model_len,
+        "max_model_len": max_model_len,
         "max_num_batched_tokens": CHUNK,
         "max_num_seqs": SEQUENCES,
-        "num_gpu_blocks_override": -(-subject.max_model_len // BLOCK_TOKENS),
+        "num_gpu_blocks_override": -(-max_model_len // BLOCK_TOKENS),
     }
 
 

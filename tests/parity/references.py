@@ -29,6 +29,7 @@ class Reference:
         if widened:
             self.model = self.model.float()
         self.model.generation_config.eos_token_id = None
+        self.routed = bool(self.routers())
         if seen:
             # Dynamic rotary scaling is computed for the longest sequence so far, and stays as it is from there.
             self.logits([0] * seen)
@@ -80,23 +81,28 @@ class Reference:
     def closest_choice(self, tokens):
         """How close a router came, over all tokens and layers, to choosing another expert: the smallest difference
         of logits between the last one chosen and the first one left out. Infinite for a model without routers."""
+        closest = float("inf")
+        if not self.routed:
+            return closest
         with self.router_logits() as seen:
             self.logits(tokens)
-        closest = float("inf")
         for logits, chosen in seen:
             ordered = logits.float().sort(-1, descending=True).values
             if chosen < ordered.shape[-1]:
                 closest = min(closest, (ordered[:, chosen - 1] - ordered[:, chosen]).min().item())
         return closest
 
+    def routers(self):
+        """The modules that choose experts."""
+        return [module for module in self.model.modules() if type(module).__name__.endswith("TopKRouter")]
+
     @contextmanager
     def router_logits(self):
         """Collects what the routers compute, with how many experts each chooses."""
         seen = []
-        routers = [module for module in self.model.modules() if type(module).__name__.endswith("TopKRouter")]
         hooks = [
             router.register_forward_hook(lambda module, _, out: seen.append((out[0], module.top_k)))
-            for router in routers
+            for router in self.routers()
         ]
         try:
             yield seen

@@ -2,7 +2,7 @@
 # Runs the parity suite in a Python environment of its own, made once per content of requirements.txt:
 #   tests/parity/run.sh --engine target/release/candela-engine
 # The environment lives under $CANDELA_CACHE (default ~/.cache/candela); PYTHON names the interpreter (3.11 or later).
-# With --prepare it only makes the environment; with --long-context first it runs long_context.py instead.
+# With --prepare it only makes the environment; with --suite FILE first it runs that suite instead.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,9 +26,9 @@ fi
 
 [ "${1:-}" = --prepare ] && exit 0
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-suite=run.py
-if [ "${1:-}" = --long-context ]; then
-    suite=long_context.py
-    shift
+suite=$here/run.py
+if [ "${1:-}" = --suite ]; then
+    suite=$2
+    shift 2
 fi
-exec "$venv/bin/python" "$here/$suite" "$@"
+exec "$venv/bin/python" "$suite" "$@"

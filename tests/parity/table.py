@@ -7,8 +7,8 @@ assert set(MODES) == set(modes.NAMES)
 HEADING = ["family", "models", "f32 error", "bf16 error (transformers')", *MODES.values()]
 NOTE = (
     "Errors are the largest of the family: f32, largest difference of a logit as a share of the largest logit; bf16,"
-    " root mean square of the differences from the f32 result as a share of that of the logits, and in brackets the"
-    " same of transformers in bf16. Modes count answers of 64 greedy tokens: equal in f32 / equal in bf16 + those that"
+    " root mean square of the differences from the f32 result as a share of that of the logits, the median of all"
+    " positions, and in brackets the same of transformers in bf16. Modes count answers of 64 greedy tokens: equal in f32 / equal in bf16 + those that"
     " parted at a near-tie, of all."
 )
 
@@ -29,7 +29,7 @@ def rows(verdicts, figures):
 def errors(figures):
     """The largest error in f32, and in bf16 beside the reference's own."""
     f32 = [f.f32.largest for f in figures if f.f32]
-    bf16 = [(f.bf16.rms, f.bf16_of_reference.rms) for f in figures if f.bf16]
+    bf16 = [(f.bf16.median, f.bf16_of_reference.median) for f in figures if f.bf16]
     yield f"{max(f32):.1e}" if f32 else "-"
     yield "{:.2%} ({:.2%})".format(*max(bf16)) if bf16 else "-"
 

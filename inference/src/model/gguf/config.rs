@@ -1,9 +1,13 @@
 //! `config.json` and `generation_config.json` of a model in a GGUF file, from its keys and from which
 //! tensors there are.
 
+use candle_core::DType;
 use serde_json::{Map, Value, json};
 
-use super::{GgufModel, error::Problem, metadata::Metadata, tokenizer::end_token_ids};
+use super::{
+    GgufModel, error::Problem, metadata::Metadata, tensor_type::TensorType,
+    tokenizer::end_token_ids,
+};
 
 /// Layers of the two Gemma models whose queries are scaled by hidden size / heads instead of the
 /// head's size; the file does not say.
@@ -116,7 +120,7 @@ pub(super) fn config_json(model: &GgufModel) -> Result<Value, Problem> {
         "tie_word_embeddings": !keys.has("output.weight"),
         "attention_bias": keys.has("blk.0.attn_q.bias"),
         "mlp_bias": keys.has("blk.0.ffn_gate.bias"),
-        "torch_dtype": "float32",
+        "torch_dtype": dtype(&keys),
         "bos_token_id": model.metadata().size("tokenizer.ggml.bos_token_id")?,
         "eos_token_id": end_token_ids(model.metadata())?,
     });
@@ -124,6 +128,19 @@ pub(super) fn config_json(model: &GgufModel) -> Result<Value, Problem> {
     members.extend(rope(&keys, head_dim)?);
     members.extend(of_family(&keys, architecture, head_dim)?);
     Ok(config)
+}
+
+/// The type that `--dtype auto` takes: bf16 for a file of bf16 matrices. All others are computed in
+/// f32, as llama.cpp does: activations that are rounded to 8 bits before each product should not be
+/// rounded to bf16 besides.
+fn dtype(keys: &Keys<'_>) -> &'static str {
+    let tensors = &keys.model.header.tensors;
+    let down = ["blk.0.ffn_down.weight", "blk.0.ffn_down_exps.weight"];
+    let found = down.iter().find_map(|name| tensors.get(*name));
+    match found.map(|info| info.kind) {
+        Some(TensorType::Float(DType::BF16)) => "bfloat16",
+        _ => "float32",
+    }
 }
 
 /// `generation_config.json`: the tokens that end an answer, and sampling where the file recommends any.

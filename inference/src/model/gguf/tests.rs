@@ -87,6 +87,15 @@ fn keys_and_tensors_become_a_config() {
         assert_eq!(config[key], value, "{key}");
     }
     assert_eq!(config["rope_parameters"]["rope_theta"], 500_000.0);
+
+    let more = llama()
+        .size("llama.attention.sliding_window", 32)
+        .size("llama.novelty", 1);
+    let (_folder, path) = written(&more);
+    let config = json(&GgufModel::open(&path).unwrap(), "config.json");
+    assert_eq!(config["architectures"][0], "MistralForCausalLM");
+    assert_eq!(config["sliding_window"], 32);
+    assert!(config.get("llama.novelty").is_some());
 }
 
 #[test]
@@ -215,7 +224,15 @@ fn pieces_are_merged_by_their_scores() {
 
 #[test]
 fn what_we_do_not_run_is_refused_by_name() {
-    let cases: [(TestFile, &str); 4] = [
+    let cases: [(TestFile, &str); 6] = [
+        (
+            llama().size("llama.expert_shared_count", 1),
+            "llama.expert_shared_count = 1",
+        ),
+        (
+            llama().size("general.alignment", 24),
+            "general.alignment = 24",
+        ),
         (TestFile::default(), "has no general.architecture"),
         (
             TestFile::default().text("general.architecture", "mamba"),

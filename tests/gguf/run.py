@@ -38,9 +38,11 @@ DTYPES = ("float32", "bfloat16")
 # bf16 weights to the weights' type; in blocks both round them to 8 bits, and as each layer turns a last bit here and
 # there into another rounding, two correct programs end up apart by about the error of that rounding.
 RMS_MAX = {"f32": 2e-5, "f16": 5e-3, "bf16": 4e-2}
-RMS_IN_BLOCKS_MAX = 4e-2
+RMS_IN_BLOCKS_MAX = 6e-2
+# llama.cpp looks GELU up in a table of f16.
+RMS_GELU_MAX = 2e-3
 # With activations in bf16, each sum is rounded to 8 bits too.
-RMS_BF16_MAX = 1.5e-1
+RMS_BF16_MAX = 1e-1
 # A token of one may be below the best of the other by so many times the error.
 NEAR_TIE = 6.0
 # Where a router is close to a choice, a last bit decides which experts run: with rounded activations some positions
@@ -99,9 +101,11 @@ def engine_logprobs(args, path, dtype, inputs, counts, work, *flags):
     return torch.log_softmax(torch.from_numpy(logits).double(), -1).numpy()
 
 
-def rms_max(kind, dtype):
+def rms_max(case, kind, dtype):
     """The tolerance."""
     in_f32 = RMS_MAX.get(kind, RMS_IN_BLOCKS_MAX)
+    if case.name.startswith("gemma"):
+        in_f32 = max(in_f32, RMS_GELU_MAX)
     return in_f32 if dtype == "float32" else max(in_f32, RMS_BF16_MAX)
 
 
@@ -116,9 +120,10 @@ def check_logits(args, case, kind, path, work):
     counts = [len(answer) for answer, _ in told]
     for dtype in DTYPES:
         verdict = Verdict(case.name, kind, dtype, "logits")
-        share = AGREEING_WITH_EXPERTS if case.has_experts and kind != "f32" else 1.0
+        rounded = (kind, dtype) != ("f32", "float32")
+        share = AGREEING_WITH_EXPERTS if case.has_experts and rounded else 1.0
         figures = Figures(expected, engine_logprobs(args, path, dtype, inputs, counts, work), share)
-        most = rms_max(kind, dtype)
+        most = rms_max(case, kind, dtype)
         verdict.require(figures.rms <= most, f"rms {figures.rms:.1e}, tolerance {most:.1e}")
         for short in figures.short:
             if short == 0:

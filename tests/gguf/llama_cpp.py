@@ -20,6 +20,8 @@ def library():
 
 
 LIBRARY = library()
+# Kept until the process ends: a server that is destroyed may wait for its own threads for ever.
+SERVERS = []
 LIBRARY.ggml_quantize_chunk.restype = ctypes.c_size_t
 LIBRARY.ggml_quantize_chunk.argtypes = [
     ctypes.c_int,
@@ -63,6 +65,7 @@ class LlamaCpp:
         parameters.port = 0
         parameters.verbosity = -1
         self.server = xllamacpp.Server(parameters)
+        SERVERS.append(self.server)
         self.address = self.server.listening_address
 
     def ask(self, path, body):

@@ -1,4 +1,5 @@
-//! `candela-engine`: parses the flags, sets up the log, and runs the server, or fetches a model (`pull`).
+//! `candela-engine`: parses the flags, sets up the log, and runs the server, fetches a model (`pull`), or
+//! describes one (`inspect`).
 
 use std::{
     ffi::OsString,
@@ -13,22 +14,25 @@ use candela_engine::{
     fetch::{self, DownloadProgress, FetchOptions},
     server::{self, limits},
 };
-use candela_flags::{EngineFlags, LogFormat, PullFlags};
+use candela_flags::{EngineFlags, InspectFlags, LogFormat, PullFlags};
 use tokio::{net::TcpListener, runtime};
 
 fn main() -> ExitCode {
     let since_start = MonotonicClock::start();
-    let args: Vec<OsString> = std::env::args_os().collect();
-    let outcome = if args.get(1).is_some_and(|arg| arg == "pull") {
-        candela_flags::parse_pull_flags(args.into_iter().skip(1)).map(|flags| {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let outcome = match args.get(1).and_then(|arg| arg.to_str()) {
+        Some("inspect") => candela_flags::parse_inspect_flags(args.drain(1..)).map(|flags| {
+            start_log(flags.engine.log_format);
+            inspect(&flags)
+        }),
+        Some("pull") => candela_flags::parse_pull_flags(args.drain(1..)).map(|flags| {
             start_log(flags.log_format);
             pull(flags)
-        })
-    } else {
-        candela_flags::parse_engine_flags(args).map(|flags| {
+        }),
+        _ => candela_flags::parse_engine_flags(args).map(|flags| {
             start_log(flags.log_format);
             run(flags, since_start)
-        })
+        }),
     };
     match outcome {
         Ok(outcome) => exit_code(outcome),
@@ -70,6 +74,17 @@ fn pull(flags: PullFlags) -> anyhow::Result<()> {
     })?;
     let path = fetched.path.display();
     writeln!(std::io::stdout(), "{path}").context("printing where the model is")
+}
+
+/// Prints what a model is and what it needs.
+fn inspect(flags: &InspectFlags) -> anyhow::Result<()> {
+    let report = server::inspect_model(&flags.engine)?;
+    let mut out = std::io::stdout();
+    let printed = match flags.json {
+        true => writeln!(out, "{:#}", report.to_json()),
+        false => write!(out, "{report}"),
+    };
+    printed.context("printing the report")
 }
 
 fn run(flags: EngineFlags, since_start: MonotonicClock) -> anyhow::Result<()> {

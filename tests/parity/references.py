@@ -1,108 +1,43 @@
-"""The models of the suite and what `transformers` says about them: greedy tokens and the certainty of each."""
+"""What `transformers` says about a model: logits of every position, greedy tokens, and how sure it is of each."""
 
-import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM
 
-logging.disable_progress_bar()
-
-# The demo's tokenizer has 2048 tokens; the random models have a few more, as padded vocabularies do.
-VOCABULARY = 2080
 # Prompts whose lengths lie between the same two of these run in one batch.
 GROUPS = [0, 260, 720, 2048]
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
-
-
-def random_llama():
-    """Grouped heads, an output matrix of its own, rotary scaling as in Llama 3, biases, shapes that are no powers of two."""
-    torch.manual_seed(11)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=144,
-        intermediate_size=296,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        rope_parameters={
-            "rope_type": "llama3",
-            "rope_theta": 500000.0,
-            "factor": 8.0,
-            "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 256,
-        },
-        attention_bias=True,
-        mlp_bias=True,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=2,
-    )
-    return widen(LlamaForCausalLM(config))
-
-
-def random_qwen3():
-    """Tied embeddings, a head size that is not hidden size / heads, three query heads to a key head."""
-    torch.manual_seed(12)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=112,
-        intermediate_size=264,
-        num_hidden_layers=4,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        head_dim=40,
-        max_position_embeddings=2048,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=2,
-    )
-    return widen(Qwen3ForCausalLM(config))
-
-
-def widen(model):
-    """Draws weights wide enough that each token changes what follows; narrow ones repeat one token for ever."""
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "norm" in name:
-                p.uniform_(0.7, 1.3)
-            elif name.endswith("bias"):
-                p.normal_(std=0.1)
-            elif "embed_tokens" in name or "lm_head" in name:
-                p.normal_(std=0.35 if "lm_head" in name or model.config.tie_word_embeddings else 1.0)
-            else:
-                p.normal_(std=1.6 / p.shape[1] ** 0.5)
-    return model.eval()
-
-
-def save(model, folder, demo, shard_size):
-    """Writes a model with the demo's tokenizer; a small `shard_size` splits the weights over several files."""
-    model.save_pretrained(folder, max_shard_size=shard_size)
-    for name in TOKENIZER_FILES:
-        shutil.copy(Path(demo) / name, Path(folder) / name)
 
 
 @dataclass
 class Answer:
-    """Greedy tokens and, for each, how far the best logit was above the second."""
+    """Greedy tokens and, for each, how far the best logit was above the second, as a share of the largest logit."""
 
     tokens: list
     gaps: list
 
 
 class Reference:
-    """A model as `transformers` runs it in one dtype."""
+    """A model as `transformers` runs it in one dtype. With `widened`, its weights are read in that dtype, and
+    everything is computed in f32."""
 
-    def __init__(self, folder, dtype, tolerance_share):
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    def __init__(self, folder, dtype, seen=0, widened=False):
+        # Softcaps need the eager attention; the others are faster in nothing that matters here.
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+        if widened:
+            self.model = self.model.float()
         self.model.generation_config.eos_token_id = None
-        self.tolerance_share = tolerance_share
+        self.routed = bool(self.routers())
+        if seen:
+            # Dynamic rotary scaling is computed for the longest sequence so far, and stays as it is from there.
+            self.logits([0] * seen)
+
+    @torch.no_grad()
+    def logits(self, prompt):
+        """Logits of every position of one prompt, `[T, V]` f32."""
+        return self.model(input_ids=torch.tensor([prompt]), use_cache=False).logits[0].float()
 
     def greedy(self, prompts, count):
         """The `Answer` to each prompt: `count` greedy tokens, never stopping early. Prompts of a like length run together."""
@@ -130,14 +65,47 @@ class Reference:
             return_dict_in_generate=True,
             output_logits=True,
         )
-        best = torch.stack(out.logits, 1).float().topk(2, -1).values
-        gaps = (best[..., 0] - best[..., 1]).tolist()
+        logits = torch.stack(out.logits, 1).float()
+        best = logits.topk(2, -1).values
+        gaps = ((best[..., 0] - best[..., 1]) / logits.abs().amax(-1)).tolist()
         return [Answer(tokens, gap) for tokens, gap in zip(out.sequences[:, longest:].tolist(), gaps)]
 
-    @torch.no_grad()
-    def shortfalls(self, prompt, tokens):
-        """How far each of `tokens` is below the best logit, given the prompt and the tokens before it; and the tolerance."""
-        ids = torch.tensor([prompt + tokens[:-1]])
-        logits = self.model(input_ids=ids, logits_to_keep=len(tokens)).logits[0].float()
+    def second_thoughts(self, prompt, tokens):
+        """Given the prompt and the tokens before it: whether each of `tokens` is the one with the best logit, and how
+        far it is below the best, as a share of the largest logit there."""
+        logits = self.logits(prompt + tokens[:-1])[-len(tokens) :]
         chosen = logits.gather(1, torch.tensor(tokens).unsqueeze(1)).squeeze(1)
-        return (logits.max(1).values - chosen).tolist(), self.tolerance_share * logits.abs().max().item()
+        short = (logits.max(1).values - chosen) / logits.abs().amax(1)
+        return (logits.argmax(1) == torch.tensor(tokens)).tolist(), short.tolist()
+
+    def closest_choice(self, tokens):
+        """How close a router came, over all tokens and layers, to choosing another expert: the smallest difference
+        of logits between the last one chosen and the first one left out. Infinite for a model without routers."""
+        closest = float("inf")
+        if not self.routed:
+            return closest
+        with self.router_logits() as seen:
+            self.logits(tokens)
+        for logits, chosen in seen:
+            ordered = logits.float().sort(-1, descending=True).values
+            if chosen < ordered.shape[-1]:
+                closest = min(closest, (ordered[:, chosen - 1] - ordered[:, chosen]).min().item())
+        return closest
+
+    def routers(self):
+        """The modules that choose experts."""
+        return [module for module in self.model.modules() if type(module).__name__.endswith("TopKRouter")]
+
+    @contextmanager
+    def router_logits(self):
+        """Collects what the routers compute, with how many experts each chooses."""
+        seen = []
+        hooks = [
+            router.register_forward_hook(lambda module, _, out: seen.append((out[0], module.top_k)))
+            for router in self.routers()
+        ]
+        try:
+            yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()

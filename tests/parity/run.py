@@ -1,154 +1,92 @@
-"""Greedy tokens of `candela-engine` against those of `transformers`, alone and inside a batch.
+"""Compares `candela-engine` with `transformers`: logits and greedy tokens, for every family of models.
 
-Three models (the demo, a random Llama, a random Qwen3 in several files), each in f32 and bf16. In f32 every
-token must be equal. In bf16 the two may part only at near-ties: given the tokens before it, each token of the
-engine must be within the tolerance of the best logit that `transformers` computes in bf16 itself. The demo is
-also asked some dialogues: the rendered and tokenized prompts and the texts of the answers must be equal.
+Each family has some random small models that together use all its switches, made here (`families.py`); the demo
+model is there too. Each is compared in f32 and bf16: the logits of every position, and greedy answers asked alone,
+in a batch, with chunked prefill, from the prefix cache and after a preemption. docs/parity.md says within which
+tolerances. What failed is kept in the run's folder.
 """
 
 import argparse
-import random
+import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
+from transformers.utils import logging
 
-import chat
-import references
-from engine import Engine, EngineFailed
-from verdict import HEADING, Verdict
+import families
+import suite
+import table
+from demo import Demo
 
-DEMO = Path(__file__).resolve().parents[2] / "inference" / "models" / "demo"
-sys.path.insert(0, str(DEMO))
-import corpus  # noqa: E402 (the generator of the demo model's text, for prompts like those it knows)
-import train  # noqa: E402
-
-TOKENS_OUT = 64
-# Around the block size of 32 tokens, beyond one prefill chunk, and close to the context.
-PROMPT_LENGTHS = [1, 2, 5, 17, 31, 32, 33, 48, 63, 64, 65, 96, 130, 200, 257, 385, 513, 700, 1000]
-LISTED = 5
-# In f32 a prompt counts only where transformers itself is sure: below this gap the order of additions decides.
-SURE_GAP = 3e-4
-DRAWS_MAX = 12
-# Logits may differ by this much between two correct bf16 computations, as a share of the largest logit's size:
-# between two and four units in its last place.
-BF16_SHARE = 2**-6
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SUBJECTS = [Demo(), *families.CASES]
 
 
-def demo_prompt(rng, length):
-    """Dialogues of the demo's own kind, cut to `length` tokens."""
-    tokenizer, render, ids = Tokenizer.from_file(str(DEMO / "tokenizer.json")), train.renderer(), []
-    while len(ids) < length:
-        ids += tokenizer.encode(render(corpus.document(rng))).ids
-    return ids[:length]
+def arguments():
+    """The command line."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument("--engine", type=Path, required=True, help="path of the candela-engine program")
+    parser.add_argument(
+        "--logits", type=Path, help="path of the example `logits` [default: examples/logits beside the engine]"
+    )
+    parser.add_argument(
+        "--only", metavar="FAMILY[/MODEL]", help=f"one of {', '.join(['demo', *families.CONFIGS])}, or one of its models"
+    )
+    parser.add_argument("--out", type=Path, help="the run's folder [default: a new one for temporary files]")
+    args = parser.parse_args()
+    args.logits = args.logits or args.engine.parent / "examples" / "logits"
+    args.subjects = [s for s in SUBJECTS if args.only in (None, s.family, s.id)]
+    if not args.subjects:
+        parser.error(f"--only {args.only}: these are known: {', '.join(s.id for s in SUBJECTS)}")
+    for program in (args.engine, args.logits):
+        if not program.is_file():
+            parser.error(f"{program} is not there; tests/setup/release.sh builds it")
+    return args
 
 
-def random_prompt(rng, length):
-    """Any ids, the padded end of the vocabulary too."""
-    return [rng.randrange(references.VOCABULARY) for _ in range(length)]
-
-
-def sure_prompts(reference, draw):
-    """One prompt of each length, drawn again while the f32 reference is in doubt, and the reference's answers."""
-    rng, found = random.Random(7), {}
-    for _ in range(DRAWS_MAX):
-        prompts = [draw(rng, length) for length in PROMPT_LENGTHS if length not in found]
-        for prompt, answer in zip(prompts, reference.greedy(prompts, TOKENS_OUT)):
-            if min(answer.gaps) >= SURE_GAP:
-                found[len(prompt)] = (prompt, answer)
-        if len(found) == len(PROMPT_LENGTHS):
-            break
+def check(subject, programs, out):
+    """The verdicts and figures about one subject. Its folder is left only if something failed."""
+    work = out / subject.id.replace("/", "-").replace(",", "").replace(" ", "-")
+    work.mkdir(parents=True)
+    began = time.monotonic()
+    run = suite.Suite(subject, programs, work)
+    verdicts = list(run.verdicts())
+    failures = [failure for verdict in verdicts for failure in verdict.failures]
+    if failures:
+        (work / "failures.txt").write_text("\n".join(failures) + "\n")
     else:
-        raise EngineFailed(f"transformers is in doubt about a prompt of some length after {DRAWS_MAX} draws")
-    for prompt, answer in found.values():
-        if max(reference.shortfalls(prompt, answer.tokens)[0]) > 0:
-            raise EngineFailed("transformers answers differently in a batch and alone: no reference")
-    return [list(column) for column in zip(*(found[length] for length in PROMPT_LENGTHS))]
-
-
-def alone(engine, prompts):
-    """Every prompt by itself, one after the other."""
-    return [engine.complete(prompt, TOKENS_OUT)[0] for prompt in prompts]
-
-
-def batched(engine, prompts):
-    """All prompts at once, together with one request that lists the first ones."""
-    with ThreadPoolExecutor(len(prompts) + 1) as pool:
-        listed = pool.submit(engine.complete, prompts[:LISTED], TOKENS_OUT)
-        single = list(pool.map(lambda prompt: engine.complete(prompt, TOKENS_OUT)[0], prompts))
-    return single + listed.result()
-
-
-def check(name, dtype, engine, reference, prompts, answers):
-    """Lines of the table: every prompt alone, then all together."""
-    for mode, ask in (("alone", alone), ("batched", batched)):
-        verdict, results = Verdict(name, dtype, mode), ask(engine, prompts)
-        asked = prompts + prompts[: len(results) - len(prompts)]
-        expected = answers + answers[: len(results) - len(prompts)]
-        for prompt, answer, got in zip(asked, expected, results, strict=True):
-            verdict.judge(reference, prompt, answer, got)
-        yield verdict
-
-
-def verdicts(binary, name, folder, draw, work):
-    """All lines of the table for one model; what stops the engine is a failed line."""
-    prompts = None
-    for dtype, torch_dtype in DTYPES.items():
-        reference = references.Reference(folder, torch_dtype, BF16_SHARE)
-        try:
-            if prompts is None:
-                prompts, answers = sure_prompts(reference, draw)
-            else:
-                answers = reference.greedy(prompts, TOKENS_OUT)
-            dialogues = chat.expected(reference, folder) if (name, dtype) == ("demo", "float32") else None
-            with Engine(binary, folder, dtype, work / f"{name}-{dtype}.log") as engine:
-                yield from check(name, dtype, engine, reference, prompts, answers)
-                if dialogues:
-                    verdict = Verdict(name, dtype, "chat")
-                    chat.check(engine, verdict, dialogues)
-                    yield verdict
-        except (EngineFailed, OSError, LookupError, ValueError) as error:
-            verdict = Verdict(name, dtype, "stopped")
-            verdict.fail(f"{type(error).__name__}: {error}")
-            yield verdict
-
-
-def models(work):
-    """Name, folder and kind of prompt of each model; the random ones are made here."""
-    references.save(references.random_llama(), work / "llama", DEMO, "1GB")
-    references.save(references.random_qwen3(), work / "qwen3", DEMO, "400KB")
-    return {
-        "demo": (DEMO, demo_prompt),
-        "llama": (work / "llama", random_prompt),
-        "qwen3": (work / "qwen3", random_prompt),
-    }
+        shutil.rmtree(work)
+    print(f"{subject.id:45} {time.monotonic() - began:4.1f} s  {len(failures) or 'no'} failures", flush=True)
+    return verdicts, run.figures, work if failures else None
 
 
 def main():
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
-    parser.add_argument("--engine", required=True, help="path of the candela-engine binary")
-    parser.add_argument("--only", choices=["demo", "llama", "qwen3"], help="one model instead of all")
-    args = parser.parse_args()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     torch.set_num_threads(1)  # the models are small: on a busy machine more threads wait for each other
-    began, seen = time.monotonic(), []
-    print(HEADING, flush=True)
-    with tempfile.TemporaryDirectory(prefix="candela-parity-") as work:
-        for name, (folder, draw) in models(Path(work)).items():
-            if args.only in (None, name):
-                for verdict in verdicts(args.engine, name, folder, draw, Path(work)):
-                    print(verdict, flush=True)
-                    seen.append(verdict)
-    failures = [failure for verdict in seen for failure in verdict.failures]
+    args, began = arguments(), time.monotonic()
+    out = args.out or Path(tempfile.mkdtemp(prefix="candela-parity-"))
+    programs = suite.Programs(args.engine, args.logits)
+    verdicts, figures, kept = [], {}, {}
+    for subject in args.subjects:
+        new, figures[subject.id], folder = check(subject, programs, out)
+        verdicts += new
+        if folder:
+            kept[subject.id] = folder
+    text = table.markdown(verdicts, figures)
+    (out / "parity.md").write_text(text)
+    print(f"\n{text}\nThis table: {out / 'parity.md'}")
+    failures = [failure for verdict in verdicts for failure in verdict.failures]
     for failure in failures:
         print(f"FAILED {failure}")
+    for subject, folder in kept.items():
+        print(f"again: tests/parity/run.sh --engine {args.engine} --only '{subject}'    (model and logs: {folder})")
     print(f"{time.monotonic() - began:.0f} s")
-    print(f"{sum(v.equal + v.near_ties for v in seen)} passed, {len(failures)} failed")
+    passed = sum(v.equal + v.near_ties for v in verdicts)
+    print(f"{passed} passed, {len(failures)} failed")
     sys.exit(1 if failures else 0)
 
 

@@ -2,7 +2,7 @@
 # Runs the parity suite in a Python environment of its own, made once per content of requirements.txt:
 #   tests/parity/run.sh --engine target/release/candela-engine
 # The environment lives under $CANDELA_CACHE (default ~/.cache/candela); PYTHON names the interpreter (3.11 or later).
-# With --prepare it only makes the environment.
+# With --prepare it only makes the environment; with --suite FILE first it runs that suite instead.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,4 +26,9 @@ fi
 
 [ "${1:-}" = --prepare ] && exit 0
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-exec "$venv/bin/python" "$here/run.py" "$@"
+suite=$here/run.py
+if [ "${1:-}" = --suite ]; then
+    suite=$2
+    shift 2
+fi
+exec "$venv/bin/python" "$suite" "$@"

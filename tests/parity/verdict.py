@@ -1,44 +1,52 @@
-"""Compares the engine's answers with the reference's, and counts how it went."""
+"""Compares answers with the reference's, and counts how it went."""
 
-COLUMNS = "{:8} {:9} {:8} {:>8} {:>6} {:>9} {:>7}  {}"
-HEADING = COLUMNS.format(
-    "model", "dtype", "mode", "requests", "equal", "near-tie", "failed", "furthest below the best logit"
-)
+from dataclasses import dataclass, field
 
 
+@dataclass
 class Verdict:
-    """One line of the table: how many answers were equal, how many parted at a near-tie, what was wrong with the rest."""
+    """The answers to one subject in one dtype and mode: how many were equal, how many parted at a near-tie, what was
+    wrong with the rest."""
 
-    def __init__(self, model, dtype, mode):
-        self.name = (model, dtype, mode)
-        self.equal, self.near_ties, self.failures = 0, 0, []
-        self.furthest = (0.0, 0.0)
+    subject: str
+    family: str
+    dtype: str
+    mode: str
+    equal: int = 0
+    near_ties: int = 0
+    furthest: float = 0.0
+    failures: list = field(default_factory=list)
 
-    def judge(self, reference, prompt, expected, got):
-        """Compares the greedy tokens of one answer; near-ties are let through in bf16 only."""
+    def judge_exact(self, prompt, expected, got):
+        """The tokens must be those of the reference."""
         if got == expected.tokens:
             self.equal += 1
+        elif len(got) != len(expected.tokens):
+            self.fail(f"prompt of {len(prompt)} tokens: {len(got)} tokens instead of {len(expected.tokens)}")
+        else:
+            first = next(i for i, token in enumerate(got) if token != expected.tokens[i])
+            self.fail(
+                f"prompt of {len(prompt)} tokens: token {first} is {got[first]} instead of {expected.tokens[first]},"
+                f" which is {expected.gaps[first]:.1e} above the second"
+            )
+
+    def judge_near(self, reference, prompt, count, tolerance, got):
+        """Every token must be the reference's choice, given those before it, or within `tolerance` of it."""
+        if len(got) != count:
+            self.fail(f"prompt of {len(prompt)} tokens: {len(got)} tokens instead of {count}")
             return
-        where = f"prompt of {len(prompt)} tokens"
-        if len(got) != len(expected.tokens):
-            self.fail(f"{where}: {len(got)} tokens instead of {len(expected.tokens)}")
-            return
-        first = next(i for i, token in enumerate(got) if token != expected.tokens[i])
-        parted = (
-            f"{where}: token {first} is {got[first]} instead of {expected.tokens[first]},"
-            f" top-two gap {expected.gaps[first]:.5f}"
-        )
-        if self.name[1] != "bfloat16":
-            self.fail(parted)
-            return
-        shortfalls, tolerance = reference.shortfalls(prompt, got)
-        worst = max(range(len(got)), key=lambda i: shortfalls[i])
-        self.furthest = max(self.furthest, (shortfalls[worst], tolerance))
-        if shortfalls[worst] <= tolerance:
+        same, short = reference.second_thoughts(prompt, got)
+        worst = max(range(count), key=lambda i: short[i])
+        self.furthest = max(self.furthest, short[worst])
+        if all(same):
+            self.equal += 1
+        elif short[worst] <= tolerance:
             self.near_ties += 1
         else:
-            short = f"{shortfalls[worst]:.4f} below the best, tolerance {tolerance:.4f}"
-            self.fail(f"{parted}; token {worst} is {short}")
+            self.fail(
+                f"prompt of {len(prompt)} tokens: they part at token {same.index(False)}; token {worst} is"
+                f" {short[worst]:.1e} below the best, tolerance {tolerance:.1e}"
+            )
 
     def judge_text(self, what, expected, got):
         """Compares anything that must be equal."""
@@ -47,11 +55,18 @@ class Verdict:
         else:
             self.fail(f"{what}: {got!r} instead of {expected!r}")
 
+    def require(self, holds, why):
+        """Counts something that must hold."""
+        if holds:
+            self.equal += 1
+        else:
+            self.fail(why)
+
     def fail(self, why):
         """Notes a failure."""
-        self.failures.append(" ".join(self.name) + ": " + why)
+        self.failures.append(f"{self.subject} {self.dtype} {self.mode}: {why}")
 
-    def __str__(self):
-        requests = self.equal + self.near_ties + len(self.failures)
-        furthest = "{:.3f} (tolerance {:.3f})".format(*self.furthest) if self.furthest[0] else "-"
-        return COLUMNS.format(*self.name, requests, self.equal, self.near_ties, len(self.failures), furthest)
+    @property
+    def count(self):
+        """All that was judged."""
+        return self.equal + self.near_ties + len(self.failures)

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
     BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
@@ -34,6 +34,10 @@ pub struct EngineFlags {
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
     pub dtype: Dtype,
+
+    /// Quantize the matrices of a safetensors model while it is loaded
+    #[arg(long, value_enum, default_value_t = Quantization::None, help_heading = "Model")]
+    pub quantization: Quantization,
 
     /// Tokens of one sequence, prompt and answer together [default: what the model was made for]
     #[arg(long, value_name = "TOKENS", help_heading = "Model")]
@@ -115,6 +119,25 @@ pub struct EngineFlags {
     #[arg(long, value_name = "BLOCKS", help_heading = "Scheduler")]
     pub num_gpu_blocks_override: Option<KvBlocks>,
 
+    /// Keep the KV cache of finished requests, and compute only what is new of a prompt that begins as
+    /// another did; the default
+    #[arg(
+        long = "enable-prefix-caching",
+        action = ArgAction::SetTrue,
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
+        help_heading = "Scheduler"
+    )]
+    prefix_caching_on: (),
+
+    /// Compute every prompt as a whole
+    #[arg(
+        long = "no-enable-prefix-caching",
+        action = ArgAction::SetFalse,
+        overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
+        help_heading = "Scheduler"
+    )]
+    pub enable_prefix_caching: bool,
+
     /// Compute no stats at all; refused together with the two flags that report them
     #[arg(long, help_heading = "Stats")]
     pub disable_log_stats: bool,
@@ -152,6 +175,20 @@ pub enum Dtype {
     Float32,
 }
 
+/// What the matrices of a safetensors model become while it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Quantization {
+    /// They stay as they are.
+    #[default]
+    None,
+    /// 8 bits a weight, one scale for 32 of them.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits a weight, scales and offsets for 32 of them; embedding and LM head in q8_0.
+    #[value(name = "q4_k")]
+    Q4K,
+}
+
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
@@ -177,7 +214,9 @@ pub enum PerRequestMetrics {
     name = "candela-engine",
     version,
     about = "An OpenAI-compatible inference engine that says what each request cost",
-    after_help = "candela-engine pull MODEL brings a model to this machine without serving it; see pull --help."
+    after_help = "Other commands, each with --help:\n  \
+                  candela-engine inspect MODEL  says what a model is and what it needs\n  \
+                  candela-engine pull MODEL     brings a model to this machine without serving it"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -236,6 +275,7 @@ impl EngineFlags {
             download_dir: None,
             download_plain_http: false,
             dtype: Dtype::Auto,
+            quantization: Quantization::None,
             max_model_len: None,
             chat_template: None,
             seed: None,
@@ -252,6 +292,8 @@ impl EngineFlags {
             max_queued_requests: QueuedRequests::of::<1024>(),
             kv_cache_memory_bytes: None,
             num_gpu_blocks_override: None,
+            prefix_caching_on: (),
+            enable_prefix_caching: true,
             disable_log_stats: false,
             enable_request_stats_headers: false,
             enable_per_request_metrics: None,
@@ -288,6 +330,7 @@ impl EngineFlags {
             download_dir,
             download_plain_http,
             dtype,
+            quantization,
             max_model_len,
             chat_template,
             seed,
@@ -304,6 +347,8 @@ impl EngineFlags {
             max_queued_requests,
             kv_cache_memory_bytes,
             num_gpu_blocks_override,
+            prefix_caching_on: (),
+            enable_prefix_caching,
             disable_log_stats,
             enable_request_stats_headers,
             enable_per_request_metrics,
@@ -321,6 +366,11 @@ impl EngineFlags {
         );
         args.switch("download-plain-http", *download_plain_http);
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
+        args.changed(
+            "quantization",
+            &value_name(quantization),
+            &value_name(&defaults.quantization),
+        );
         args.given("max-model-len", max_model_len.as_ref());
         args.given(
             "chat-template",
@@ -361,6 +411,7 @@ impl EngineFlags {
         );
         args.given("kv-cache-memory-bytes", kv_cache_memory_bytes.as_ref());
         args.given("num-gpu-blocks-override", num_gpu_blocks_override.as_ref());
+        args.switch("no-enable-prefix-caching", !*enable_prefix_caching);
         args.switch("disable-log-stats", *disable_log_stats);
         args.switch(
             "enable-request-stats-headers",

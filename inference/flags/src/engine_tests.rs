@@ -19,6 +19,7 @@ prop_compose! {
             (option::of(any::<u64>()), option::of(65_536u64..=1 << 40), option::of(2u64..=1 << 20)),
         (headers, metrics, details) in (any::<bool>(), 0..3, any::<bool>()),
         (no_stats, dtype, keep_alive) in (any::<bool>(), 0usize..3, 0u64..=3600),
+        prefix_caching in any::<bool>(),
         path in option::of("/[a-z -]{1,8}"),
     ) -> EngineFlags {
         let mut flags = EngineFlags::for_model(model);
@@ -34,6 +35,7 @@ prop_compose! {
         if bytes.is_none() {
             flags.num_gpu_blocks_override = blocks.map(|v| KvBlocks::new(v).unwrap());
         }
+        flags.enable_prefix_caching = prefix_caching;
         flags.disable_log_stats = no_stats;
         flags.enable_request_stats_headers = headers && !no_stats;
         flags.enable_per_request_metrics = match metrics {
@@ -44,6 +46,8 @@ prop_compose! {
         };
         flags.enable_prompt_tokens_details = details;
         flags.dtype = [Dtype::Auto, Dtype::Bfloat16, Dtype::Float32][dtype];
+        flags.quantization =
+            [Quantization::None, Quantization::Q8_0, Quantization::Q4K][dtype];
         flags.log_format = [LogFormat::Text, LogFormat::Json][usize::from(details)];
         flags.sse_keep_alive_interval = KeepAliveSeconds::new(keep_alive).unwrap();
         flags.usage_log = path.clone().map(PathBuf::from);
@@ -89,6 +93,17 @@ fn bare_metrics_flag_means_on_request() {
         flags.enable_per_request_metrics,
         Some(PerRequestMetrics::Always)
     );
+}
+
+#[test]
+fn the_last_of_the_prefix_caching_flags_counts() {
+    let cached = |args: &[&str]| {
+        let flags = parse(&[&["--model=m"], args].concat()).unwrap();
+        flags.enable_prefix_caching
+    };
+    let (on, off) = ("--enable-prefix-caching", "--no_enable_prefix_caching");
+    assert!(cached(&[]) && cached(&[on]) && cached(&[off, on]) && cached(&[off, off, on]));
+    assert!(!cached(&[off]) && !cached(&[on, off]) && !cached(&[on, on, off]));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod bounded;
 mod engine;
+mod inspect;
 mod owned;
 mod pull;
 mod stats_gates;
@@ -15,8 +16,10 @@ pub use bounded::{
     MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
 };
 pub use engine::{
-    Dtype, EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags,
+    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, normalize_flag,
+    parse_engine_flags,
 };
+pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
 pub use pull::{PullFlags, parse_pull_flags};
 pub use stats_gates::{StatsConflict, StatsGates};

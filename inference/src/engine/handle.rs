@@ -46,6 +46,18 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// A listener, and the stream of what it is told.
+    pub(super) fn new() -> (Self, EventStream) {
+        let (sender, events) = events::unbounded_channel();
+        let cancelled = Arc::<AtomicBool>::default();
+        let listener = Self {
+            events: sender,
+            cancelled: Arc::clone(&cancelled),
+        };
+        let canceller = Canceller(cancelled);
+        (listener, EventStream { events, canceller })
+    }
+
     /// The request was cancelled, or nobody is left to hear of it.
     pub(super) fn is_gone(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || self.events.is_closed()
@@ -92,19 +104,11 @@ impl EngineHandle {
                 waiting.checked_add(branches).filter(|&all| all <= limit)
             })
             .map_err(|waiting| SubmitError::QueueFull { waiting, limit })?;
-        let (sender, events) = events::unbounded_channel();
-        let cancelled = Arc::<AtomicBool>::default();
-        let listener = Listener {
-            events: sender,
-            cancelled: Arc::clone(&cancelled),
-        };
+        let (listener, stream) = Listener::new();
         self.commands
             .send(Command::Submit(request, listener))
             .map_err(|_| SubmitError::Stopped)?;
-        Ok(EventStream {
-            events,
-            canceller: Canceller(cancelled),
-        })
+        Ok(stream)
     }
 
     /// The time, for [`GenerateRequest::arrival`]; `None`, and no clock read, while stats are off.

@@ -2,11 +2,11 @@
 //! schedule → batch → forward → sample → apply → finish.
 //!
 //! Read in this order: `step.rs` (the loop), `scheduler.rs` (who is in a step), `sequence.rs` (what a
-//! branch is), `kv/pool.rs` (where its KV lives). It knows no HTTP, no JSON, no tokenizer, no candle.
+//! branch is), `kv/pool.rs` (where its KV lives, and when it is shared). It knows no HTTP, no JSON, no tokenizer, no candle.
 
 pub mod clock;
 mod handle;
-pub mod kv;
+mod kv;
 mod request;
 mod scheduler;
 mod sequence;
@@ -39,6 +39,8 @@ pub struct EngineConfig {
     pub max_model_len: usize,
     /// Blocks of the KV cache.
     pub kv_blocks: usize,
+    /// Keep the blocks of finished sequences, for those that begin alike.
+    pub prefix_caching: bool,
     /// Tokens with which the model ends an answer.
     pub eos_token_ids: Vec<u32>,
 }
@@ -116,5 +118,13 @@ pub fn start(
     Ok((handle, thread))
 }
 
+#[cfg(test)]
+mod kv_tests;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod scheduler_tests;
+#[cfg(test)]
+mod test_random;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub struct GenerateRequest {
     pub params: SamplingParams,
     /// How many answers to generate.
     pub branches: NonZeroUsize,
+    /// Who may share KV blocks with it: requests of the same salt, or all that have none.
+    pub cache_salt: Option<Arc<str>>,
     /// Makes the check for stop strings of one branch; `None` without stop strings.
     pub stop: Option<Box<dyn Fn() -> Box<dyn StopCheck> + Send>>,
     /// When the request was read ([`super::EngineHandle::now`]); `None` while stats are off.

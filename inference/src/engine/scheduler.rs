@@ -6,38 +6,64 @@
 //! - Every running sequence that has its prompt behind it gets its token in every step; what is left
 //!   of the budget goes to prompts, in chunks.
 //! - The oldest sequence is never preempted by another's need, so it always progresses.
+//! - Keys and values are written to blocks that one sequence holds and nobody can find.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
-use super::{kv::BlockPool, sequence::Sequence};
-use crate::model::runner::blocks_for;
+use super::{
+    kv::{BlockPool, BlockTable, ChainHasher},
+    sequence::Sequence,
+};
+use crate::model::runner::{BLOCK_TOKENS, blocks_for};
 
 /// Sequences and the blocks they hold.
-pub(super) struct Scheduler {
+pub(super) struct Scheduler<S = RandomState> {
     pub(super) waiting: VecDeque<Sequence>,
     pub(super) running: Vec<Sequence>,
     pub(super) pool: BlockPool,
+    /// For the prefix cache; `None`: there is none.
+    hasher: Option<ChainHasher<S>>,
     max_num_seqs: usize,
     max_num_batched_tokens: usize,
+    /// Cached blocks of the sequence that is being admitted.
+    hits: Vec<u32>,
 }
 
-impl Scheduler {
+impl<S: BuildHasher> Scheduler<S> {
     pub(super) fn new(
         kv_blocks: usize,
         max_num_seqs: usize,
         max_num_batched_tokens: usize,
+        hasher: Option<ChainHasher<S>>,
     ) -> Self {
         Self {
             waiting: VecDeque::new(),
             running: Vec::new(),
             pool: BlockPool::new(kv_blocks),
+            hasher,
             max_num_seqs,
             max_num_batched_tokens,
+            hits: Vec::new(),
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Puts the branches of a request at the end of the queue. Their prompt is hashed here, once.
+    pub(super) fn enqueue(&mut self, mut branches: Vec<Sequence>) {
+        if let (Some(hasher), Some((first, others))) = (&self.hasher, branches.split_first_mut()) {
+            first.table.hash(hasher, &first.tokens);
+            for other in others {
+                other.table.clone_from(&first.table);
+            }
+        }
+        self.waiting.extend(branches);
     }
 
     /// Plans a step: sets `scheduled` of every running sequence and gives it the blocks it needs.
@@ -52,6 +78,7 @@ impl Scheduler {
         if preempted == 0 {
             self.admit(&mut budget);
         }
+        self.assert_sound();
         preempted
     }
 
@@ -63,7 +90,7 @@ impl Scheduler {
             if sequence.scheduled == 0 && wanted(sequence) {
                 let tokens = sequence.remaining().min(*budget);
                 let blocks = blocks_for(sequence.computed + tokens);
-                if !self.pool.grow(&mut sequence.blocks, blocks) {
+                if !sequence.table.grow(&mut self.pool, blocks) {
                     *budget += self.preempt_newest();
                     preempted += 1;
                     continue;
@@ -83,7 +110,7 @@ impl Scheduler {
             .running
             .pop()
             .expect("a sequence that needs blocks is running");
-        self.pool.release(&mut newest.blocks);
+        newest.table.release(&mut self.pool);
         newest.computed = 0;
         newest.preemptions += 1;
         let tokens = std::mem::take(&mut newest.scheduled);
@@ -91,25 +118,78 @@ impl Scheduler {
         tokens
     }
 
-    /// Moves waiting sequences into the step while budget, places and blocks for all their tokens
-    /// last.
+    /// Moves waiting sequences into the step while budget and places last, and there are blocks for all
+    /// their tokens. The running ones have theirs: budget is left when all their tokens are in the step.
     fn admit(&mut self, budget: &mut usize) {
-        while *budget > 0 && self.running.len() < self.max_num_seqs {
+        while *budget > 0 && self.running.len() < self.max_num_seqs && self.pool.free() > 0 {
             let Some(next) = self.waiting.front() else {
                 return;
             };
-            if blocks_for(next.tokens.len()) > self.pool.free() {
+            next.table.find(&self.pool, &next.tokens, &mut self.hits);
+            let held = self.hits.iter().filter(|&&hit| !self.pool.is_free(hit));
+            let needed = blocks_for(next.tokens.len()) - held.count();
+            if needed > self.pool.free() || self.is_better_later(next) {
                 return;
             }
             let Some(mut sequence) = self.waiting.pop_front() else {
                 return;
             };
-            sequence.scheduled = sequence.remaining().min(*budget);
+            self.start(&mut sequence, *budget);
             *budget -= sequence.scheduled;
-            let blocks = blocks_for(sequence.computed + sequence.scheduled);
-            let grown = self.pool.grow(&mut sequence.blocks, blocks);
-            assert!(grown, "more blocks than these were free");
             self.running.push(sequence);
+        }
+    }
+
+    /// Another branch of the same request is computing blocks of the prompt that this one would compute
+    /// beside it, and will find in the cache once that is done.
+    fn is_better_later(&self, next: &Sequence) -> bool {
+        let prompt = next.request.prompt.len();
+        let shared = |s: &Sequence| Arc::ptr_eq(&s.request, &next.request) && s.computed < prompt;
+        self.hasher.is_some()
+            && next.branch > 0
+            && self.hits.len() < (prompt - 1) / BLOCK_TOKENS
+            && self.running.iter().any(shared)
+    }
+
+    /// Gives a sequence its cached blocks, `self.hits`, and its first tokens in the step.
+    fn start(&mut self, sequence: &mut Sequence, budget: usize) {
+        sequence.table.begin(&mut self.pool, &self.hits);
+        sequence.computed = self.hits.len() * BLOCK_TOKENS;
+        if sequence.preemptions == 0 {
+            sequence.cached_tokens = sequence.computed;
+        }
+        sequence.scheduled = sequence.remaining().min(budget);
+        let blocks = blocks_for(sequence.computed + sequence.scheduled);
+        let grown = sequence.table.grow(&mut self.pool, blocks);
+        assert!(grown, "more blocks than these were free");
+    }
+
+    /// What must hold of every step, and costs little to see.
+    fn assert_sound(&self) {
+        let held = self.running.iter().map(|s| s.table.blocks().len());
+        assert_eq!(
+            held.sum::<usize>(),
+            self.pool.holds(),
+            "running sequences hold blocks, and nobody else"
+        );
+        for s in &self.running {
+            s.table
+                .assert_writable(&self.pool, s.computed, s.computed + s.scheduled);
+        }
+    }
+
+    /// The tokens that a running sequence had in the step are computed: the blocks they fill are cached.
+    pub(super) fn advance(&mut self, index: usize) {
+        let sequence = &mut self.running[index];
+        sequence.computed += std::mem::take(&mut sequence.scheduled);
+        let Sequence {
+            table,
+            tokens,
+            computed,
+            ..
+        } = sequence;
+        if let Some(hasher) = &self.hasher {
+            table.cache(&mut self.pool, hasher, tokens, *computed);
         }
     }
 
@@ -120,7 +200,7 @@ impl Scheduler {
         }
         let mut taken: Vec<Sequence> = self.running.extract_if(.., |s| gone(s)).collect();
         for sequence in &mut taken {
-            self.pool.release(&mut sequence.blocks);
+            sequence.table.release(&mut self.pool);
         }
         let (left, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
@@ -130,10 +210,24 @@ impl Scheduler {
         taken
     }
 
-    /// Takes out a running sequence, with its blocks given back.
-    pub(super) fn take_running(&mut self, index: usize) -> Sequence {
+    /// Forgets all blocks, held and cached, after a step that panicked: nothing is known of them. What is
+    /// left to do then is to take the sequences out.
+    pub(super) fn abandon_blocks(&mut self) {
+        self.pool = BlockPool::new(self.pool.len());
+        for sequence in &mut self.running {
+            sequence.table = BlockTable::default();
+        }
+    }
+
+    /// Takes out a running sequence, with its blocks given back. What one that `failed` computed is not
+    /// kept for others.
+    pub(super) fn take_running(&mut self, index: usize, failed: bool) -> Sequence {
         let mut sequence = self.running.remove(index);
-        self.pool.release(&mut sequence.blocks);
+        if failed {
+            sequence.table.discard(&mut self.pool);
+        } else {
+            sequence.table.release(&mut self.pool);
+        }
         sequence
     }
 }

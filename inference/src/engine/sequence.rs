@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     handle::Listener,
+    kv::BlockTable,
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
 };
 use crate::{
@@ -31,7 +32,9 @@ pub(super) struct Sequence {
     /// How many of `tokens` have their keys and values in the cache.
     pub(super) computed: usize,
     /// Blocks that hold them.
-    pub(super) blocks: Vec<u32>,
+    pub(super) table: BlockTable,
+    /// Prompt tokens that were in the prefix cache when it was first scheduled.
+    pub(super) cached_tokens: usize,
     /// Tokens it puts through the current step; 0 when it is not part of it.
     pub(super) scheduled: usize,
     pub(super) sampler: Sampler,
@@ -56,6 +59,7 @@ pub(super) fn branches(
         prompt,
         params,
         branches,
+        cache_salt,
         stop,
         arrival,
     } = request;
@@ -75,7 +79,8 @@ pub(super) fn branches(
         branch,
         tokens: shared.prompt.to_vec(),
         computed: 0,
-        blocks: Vec::new(),
+        table: BlockTable::new(cache_salt.clone()),
+        cached_tokens: 0,
         scheduled: 0,
         sampler: Sampler::new(seed, branch),
         stop: stop.as_ref().map(|make| make()),
@@ -141,7 +146,7 @@ impl Sequence {
         let tokens = TokenCounts {
             prompt,
             completion: self.generated(),
-            cached: 0,
+            cached: self.cached_tokens,
         };
         let stats = self.timeline.zip(finished).map(|(timeline, finished)| {
             let (preemptions, compute_time) = (self.preemptions, self.compute_time);

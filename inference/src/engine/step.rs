@@ -15,6 +15,7 @@ use super::{
     EngineConfig,
     clock::Clock,
     handle::{Command, Listener, Shared},
+    kv::ChainHasher,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
@@ -53,11 +54,13 @@ impl Engine {
             kv_blocks,
             max_num_seqs,
             max_num_batched_tokens,
+            prefix_caching,
             ..
         } = config;
+        let hasher = prefix_caching.then(ChainHasher::default);
         Self {
             runner,
-            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens),
+            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher),
             config,
             clock,
             metrics,
@@ -80,7 +83,10 @@ impl Engine {
             let failure = match step {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => "the step panicked".to_owned(),
+                Err(_) => {
+                    self.scheduler.abandon_blocks();
+                    "the step panicked".to_owned()
+                }
             };
             tracing::error!(%failure, "the engine stops");
             end = || End::error("the engine failed; the request was not completed");
@@ -112,17 +118,17 @@ impl Engine {
         }
     }
 
-    fn queue(&mut self, request: GenerateRequest, listener: Listener) {
+    pub(super) fn queue(&mut self, request: GenerateRequest, listener: Listener) {
         let now = self.now();
         self.metrics
             .record_request(request.branches.get(), request.params.max_tokens);
         let seed = request.params.seed.unwrap_or_else(rand::random);
         let sequences = branches(request, listener, &self.config.eos_token_ids, seed, now);
-        self.scheduler.waiting.extend(sequences);
+        self.scheduler.enqueue(sequences);
     }
 
     /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
-    fn step(&mut self) -> Result<(), RunnerError> {
+    pub(super) fn step(&mut self) -> Result<(), RunnerError> {
         self.finish_where(Sequence::is_cancelled, End::abort);
         let begun = self.now();
         for _ in 0..self.scheduler.schedule() {
@@ -154,6 +160,10 @@ impl Engine {
         {
             if !std::mem::replace(&mut sequence.started, true) {
                 self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+                if self.config.prefix_caching {
+                    let (queries, hits) = (sequence.request.prompt.len(), sequence.cached_tokens);
+                    self.metrics.record_prefix_lookup(queries, hits);
+                }
             }
             if let Some((timeline, now)) = sequence.timeline.as_mut().zip(now) {
                 timeline.mark_scheduled(now);
@@ -171,11 +181,14 @@ impl Engine {
         let scheduled = || scheduler.running.iter().filter(|s| s.scheduled > 0);
         batch.clear();
         step_tokens.clear();
-        batch.block_table_width = scheduled().map(|s| s.blocks.len()).max().unwrap_or(0);
+        batch.block_table_width = scheduled()
+            .map(|s| s.table.blocks().len())
+            .max()
+            .unwrap_or(0);
         for sequence in scheduled() {
             let from = sequence.computed;
             let tokens = &sequence.tokens[from..from + sequence.scheduled];
-            batch.push(tokens, from, &sequence.blocks, sequence.samples());
+            batch.push(tokens, from, sequence.table.blocks(), sequence.samples());
             step_tokens.push(sequence.scheduled);
         }
     }
@@ -239,10 +252,12 @@ impl Engine {
         let mut tokens = tokens.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
-            let sequence = &mut self.scheduler.running[index];
-            let samples = sequence.samples();
-            sequence.computed += std::mem::take(&mut sequence.scheduled);
+            let samples = self.scheduler.running[index].samples();
             let next = if samples { tokens.next() } else { None };
+            if !matches!(next, Some(Err(_))) {
+                self.scheduler.advance(index);
+            }
+            let sequence = &mut self.scheduler.running[index];
             let end = match next {
                 None => None,
                 Some(Err(end)) => Some((None, end)),
@@ -269,7 +284,8 @@ impl Engine {
             match end {
                 None => index += 1,
                 Some((token, end)) => {
-                    let sequence = self.scheduler.take_running(index);
+                    let failed = end.error.is_some();
+                    let sequence = self.scheduler.take_running(index, failed);
                     self.finish(&sequence, token, end, now);
                 }
             }
@@ -331,7 +347,7 @@ fn mark_token(metrics: &Metrics, sequence: &mut Sequence, now: Option<Timestamp>
         None => {
             metrics.record_first_token(now.since(timeline.arrival));
             if sequence.branch == 0 {
-                metrics.record_prompt(sequence.request.prompt.len(), 0);
+                metrics.record_prompt(sequence.request.prompt.len(), sequence.cached_tokens);
             }
         }
     }

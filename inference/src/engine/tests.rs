@@ -22,7 +22,7 @@ use crate::{
 const VOCAB: u32 = 101;
 const EOS: u32 = 100;
 /// A prompt token that makes the fake model return NaN for its sequence.
-const POISON: u32 = 99;
+pub(super) const POISON: u32 = 99;
 
 /// The token after `tokens`; never EOS or POISON.
 fn next_token(tokens: &[u32]) -> u32 {
@@ -30,7 +30,7 @@ fn next_token(tokens: &[u32]) -> u32 {
     (tokens.iter().fold(0xcbf2_9ce4_8422_2325, mix) % 99) as u32
 }
 
-fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
+pub(super) fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
     let mut tokens = prompt.to_vec();
     for _ in 0..count {
         tokens.push(next_token(&tokens));
@@ -91,12 +91,13 @@ impl Clock for TickingClock {
     }
 }
 
-struct Setup {
-    blocks: usize,
-    seqs: usize,
-    budget: usize,
-    queue: usize,
-    stats: bool,
+pub(super) struct Setup {
+    pub(super) blocks: usize,
+    pub(super) seqs: usize,
+    pub(super) budget: usize,
+    pub(super) queue: usize,
+    pub(super) stats: bool,
+    pub(super) prefix_caching: bool,
 }
 
 impl Default for Setup {
@@ -107,26 +108,28 @@ impl Default for Setup {
             budget: 64,
             queue: 256,
             stats: true,
+            prefix_caching: true,
         }
     }
 }
 
-struct Running {
-    handle: EngineHandle,
+pub(super) struct Running {
+    pub(super) handle: EngineHandle,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
     fails: Arc<AtomicBool>,
-    gate: Arc<Mutex<()>>,
+    pub(super) gate: Arc<Mutex<()>>,
 }
 
 impl Setup {
-    fn start(self) -> Running {
+    pub(super) fn start(self) -> Running {
         let Self {
             blocks,
             seqs,
             budget,
             queue,
             stats,
+            prefix_caching,
         } = self;
         let cache = CacheConfig {
             block_size: BLOCK_TOKENS,
@@ -141,6 +144,7 @@ impl Setup {
             max_queued_requests: queue,
             max_model_len: 256,
             kv_blocks: blocks,
+            prefix_caching,
             eos_token_ids: vec![EOS],
         };
         let clock = stats.then(|| Arc::new(TickingClock::default()) as Arc<dyn Clock>);
@@ -157,25 +161,36 @@ impl Setup {
 }
 
 impl Running {
-    fn submit(&self, prompt: &[u32], params: SamplingParams, branches: usize) -> EventStream {
+    pub(super) fn submit(
+        &self,
+        prompt: &[u32],
+        params: SamplingParams,
+        branches: usize,
+    ) -> EventStream {
         self.handle
             .submit(self.request(prompt, params, branches))
             .unwrap()
     }
 
-    fn request(&self, prompt: &[u32], params: SamplingParams, branches: usize) -> GenerateRequest {
+    pub(super) fn request(
+        &self,
+        prompt: &[u32],
+        params: SamplingParams,
+        branches: usize,
+    ) -> GenerateRequest {
         GenerateRequest {
             id: "test".into(),
             prompt: prompt.into(),
             params,
             branches: NonZeroUsize::new(branches).unwrap(),
+            cache_salt: None,
             stop: None,
             arrival: self.handle.now(),
         }
     }
 
     /// Ends the thread, and checks what must hold of an engine that is done.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         self.handle.stop();
         self.thread.take().unwrap().join().unwrap();
         let gauges = self.metrics.gauges();
@@ -188,7 +203,7 @@ impl Running {
     }
 }
 
-fn metric(text: &str, name: &str) -> f64 {
+pub(super) fn metric(text: &str, name: &str) -> f64 {
     let mut lines = text.lines().filter(|line| line.starts_with(name));
     lines
         .next()
@@ -201,7 +216,7 @@ fn metric(text: &str, name: &str) -> f64 {
 }
 
 /// All tokens and ends of a request, by branch.
-fn collect(mut stream: EventStream) -> Vec<(Vec<u32>, Finished)> {
+pub(super) fn collect(mut stream: EventStream) -> Vec<(Vec<u32>, Finished)> {
     let mut branches: Vec<(Vec<u32>, Option<Finished>)> = Vec::new();
     while let Some(event) = block_on(stream.next()) {
         if branches.len() <= event.branch {
@@ -218,7 +233,7 @@ fn collect(mut stream: EventStream) -> Vec<(Vec<u32>, Finished)> {
         .collect()
 }
 
-fn prompt(seed: u32, len: usize) -> Vec<u32> {
+pub(super) fn prompt(seed: u32, len: usize) -> Vec<u32> {
     (0..len as u32).map(|i| (seed * 31 + i * 7) % 90).collect()
 }
 
@@ -523,6 +538,7 @@ fn limits_that_contradict_each_other_are_refused() {
         max_queued_requests: 8,
         max_model_len: 64,
         kv_blocks: 2,
+        prefix_caching: true,
         eos_token_ids: Vec::new(),
     };
     assert_eq!(config.check(), Ok(()));

@@ -31,7 +31,7 @@ impl CpuRunner {
                 values: untouched(&shape, dtype)?,
             })
         };
-        let caches = (0..config.layers).map(cache).collect::<Result<_>>()?;
+        let caches = (0..config.layers.len()).map(cache).collect::<Result<_>>()?;
         Ok(Self {
             decoder,
             caches,

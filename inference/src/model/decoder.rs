@@ -1,13 +1,17 @@
 //! The decoder: embedding, layers of attention and MLP, norm, LM head. One forward pass for every
-//! family; `DecoderConfig` holds the switches.
+//! family; `DecoderConfig` holds the switches, `layer.rs` the weights of a layer.
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::{
-    config::DecoderConfig,
-    ops::{CacheWrite, Linear, PagedAttention, RmsNorm, Rotary, SiluMul},
+    config::{DecoderConfig, EmbeddingScale, LayerConfig, QkNorm},
+    layer::{Layer, Mlp, NormTensor},
+    ops::{
+        AddScaled, CacheWrite, Embedding, GatedMul, Linear, LogitsScale, PagedAttention, RmsNorm,
+        Rotary, Scale,
+    },
     runner::Batch,
     weights::{Weights, WeightsError},
 };
@@ -15,26 +19,12 @@ use super::{
 /// Weights of the whole model.
 pub(super) struct Decoder {
     config: DecoderConfig,
-    /// `[V, hidden]`
-    embedding: Tensor,
+    embedding: Embedding,
     layers: Vec<Layer>,
-    norm: Tensor,
+    norm: RmsNorm,
     lm_head: Linear,
-    /// `[context, head_dim]`: cosines, then sines.
-    rope_table: Arc<Vec<f32>>,
-}
-
-struct Layer {
-    input_norm: Tensor,
-    /// Queries, keys and values, one below the other.
-    qkv: Linear,
-    /// Norms of query and key, `[head_dim]` each.
-    qk_norm: Option<(Tensor, Tensor)>,
-    out: Linear,
-    post_attention_norm: Tensor,
-    /// Gate, then up.
-    gate_up: Linear,
-    down: Linear,
+    /// One for each of the configuration's kinds, `[served, dim]`: cosines, then sines.
+    rope_tables: Vec<Arc<Vec<f32>>>,
 }
 
 /// Keys and values of one layer, `[blocks, 32, KV heads, head_dim]` each.
@@ -44,74 +34,107 @@ pub(super) struct LayerCache {
 }
 
 impl Decoder {
-    /// Takes the weights that `config` asks for; rotary tables reach `context` positions.
+    /// Takes the weights that `config` asks for, to serve sequences of up to `served` tokens.
     pub(super) fn load(
         config: DecoderConfig,
         weights: &Weights<'_>,
-        context: usize,
+        served: usize,
     ) -> std::result::Result<Self, WeightsError> {
-        let DecoderConfig {
-            hidden,
-            vocab,
-            head_dim,
-            ..
-        } = config;
-        let embedding = weights.get("model.embed_tokens.weight", &[vocab, hidden])?;
-        let layers = (0..config.layers)
+        let (hidden, vocab) = (config.hidden, config.vocab);
+        let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden)?;
+        let layers = (0..config.layers.len())
             .map(|index| Layer::load(&config, weights, index))
             .collect::<std::result::Result<_, _>>()?;
-        let norm = weights.get("model.norm.weight", &[hidden])?;
+        let norm = NormTensor::new("model.norm.weight", hidden).load(&config, weights)?;
         let lm_head = if config.tied && !weights.has("lm_head.weight") {
-            embedding.clone()
+            embedding.as_linear()
         } else {
-            weights.get("lm_head.weight", &[vocab, hidden])?
+            weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?
         };
-        let rope_table = Arc::new(config.rope.table(head_dim, context));
-        let lm_head = Linear::new(lm_head, None);
+        let rope_tables = config
+            .ropes
+            .iter()
+            .map(|rope| Arc::new(rope.table(served)))
+            .collect();
         Ok(Self {
             config,
             embedding,
             layers,
             norm,
             lm_head,
-            rope_table,
+            rope_tables,
         })
     }
 
     /// Runs a batch: `[T]` token ids → logits of `batch.logits_idx`, `[R, V]` f32. Keys and values of
     /// its tokens are written to `caches`, one a layer.
     pub(super) fn forward(&self, batch: &Batch, caches: &[LayerCache]) -> Result<Option<Tensor>> {
-        let device = self.embedding.device();
-        let ids = Tensor::new(batch.input_ids.as_slice(), device)?;
-        let mut x = self.embedding.index_select(&ids, 0)?;
-        for (layer, cache) in self.layers.iter().zip(caches) {
-            x = self.layer(layer, &x, batch, cache)?;
+        let mut x = self.embed(&batch.input_ids)?;
+        for (index, cache) in caches.iter().enumerate() {
+            x = self.layer(index, &x, batch, cache)?;
         }
         if batch.logits_idx.is_empty() {
             return Ok(None);
         }
-        let rows = Tensor::new(batch.logits_idx.as_slice(), device)?;
-        let x = self.rms_norm(&x.index_select(&rows, 0)?, &self.norm)?;
-        self.lm_head.forward_wide(&x).map(Some)
+        let rows = Tensor::new(batch.logits_idx.as_slice(), x.device())?;
+        let x = self.norm.forward(&x.index_select(&rows, 0)?)?;
+        let logits = self.lm_head.forward_wide(&x)?;
+        let scale = LogitsScale {
+            divisor: self.config.logits_divisor,
+            softcap: self.config.final_softcap,
+        };
+        if scale.is_neutral() {
+            Ok(Some(logits))
+        } else {
+            logits.apply_op1_no_bwd(&scale).map(Some)
+        }
     }
 
-    fn layer(
-        &self,
-        layer: &Layer,
-        x: &Tensor,
-        batch: &Batch,
-        cache: &LayerCache,
-    ) -> Result<Tensor> {
-        let attention = self.attention(layer, x, batch, cache)?;
-        let x = (x + attention)?;
-        let normed = self.rms_norm(&x, &layer.post_attention_norm)?;
-        let gated = layer.gate_up.forward(&normed)?.apply_op1_no_bwd(&SiluMul)?;
-        x + layer.down.forward(&gated)?
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let x = self.embedding.rows(ids)?;
+        let scale = match self.config.embedding_scale {
+            EmbeddingScale::By(scale) => scale,
+            EmbeddingScale::RootHidden => {
+                let root = (self.config.hidden as f32).sqrt();
+                if x.dtype() == DType::BF16 {
+                    half::bf16::from_f32(root).to_f32()
+                } else {
+                    root
+                }
+            }
+        };
+        if scale == 1.0 {
+            Ok(x)
+        } else {
+            x.apply_op1_no_bwd(&Scale(scale))
+        }
+    }
+
+    fn layer(&self, index: usize, x: &Tensor, batch: &Batch, cache: &LayerCache) -> Result<Tensor> {
+        let layer = &self.layers[index];
+        let input = normed(layer.attention_norm.as_ref(), x)?;
+        let attention = self.attention(index, &input, batch, cache)?;
+        let x = self.join(x, &attention, layer.attention_out_norm.as_ref())?;
+        let input = normed(layer.mlp_norm.as_ref(), &x)?;
+        let out = match &layer.mlp {
+            Mlp::Dense { gate_up, down } => {
+                let gated = GatedMul(self.config.activation);
+                down.forward(&gate_up.forward(&input)?.apply_op1_no_bwd(&gated)?)?
+            }
+            Mlp::Experts(experts) => experts.forward(&input)?,
+        };
+        self.join(&x, &out, layer.mlp_out_norm.as_ref())
+    }
+
+    /// The residual sum, with what comes out of attention or MLP normed and scaled.
+    fn join(&self, x: &Tensor, out: &Tensor, norm: Option<&RmsNorm>) -> Result<Tensor> {
+        let out = normed(norm, out)?;
+        x.apply_op2_no_bwd(&out, &AddScaled(self.config.residual_scale))
     }
 
     fn attention(
         &self,
-        layer: &Layer,
+        index: usize,
         x: &Tensor,
         batch: &Batch,
         cache: &LayerCache,
@@ -120,25 +143,37 @@ impl Decoder {
             heads,
             kv_heads,
             head_dim,
+            attention_scale,
+            attention_softcap,
             ..
         } = self.config;
-        let tokens = batch.input_ids.len();
-        let qkv = layer.qkv.forward(&self.rms_norm(x, &layer.input_norm)?)?;
-        let part = |from: usize, heads: usize| {
-            let part = qkv.narrow(1, from * head_dim, heads * head_dim)?;
-            part.contiguous()?.reshape((tokens, heads, head_dim))
+        let (layer, tokens) = (&self.layers[index], batch.input_ids.len());
+        let qkv = layer.qkv.forward(x)?;
+        let part = |from: usize, heads: usize, norm: Option<&RmsNorm>| {
+            let part = qkv
+                .narrow(1, from * head_dim, heads * head_dim)?
+                .contiguous()?;
+            let shape = (tokens, heads, head_dim);
+            match norm {
+                Some(norm) if self.config.qk_norm == QkNorm::FullWidth => {
+                    norm.forward(&part)?.reshape(shape)
+                }
+                norm => normed(norm, &part.reshape(shape)?),
+            }
         };
-        let (mut q, mut k) = (part(0, heads)?, part(heads, kv_heads)?);
-        let v = part(heads + kv_heads, kv_heads)?;
-        if let Some((q_norm, k_norm)) = &layer.qk_norm {
-            (q, k) = (self.rms_norm(&q, q_norm)?, self.rms_norm(&k, k_norm)?);
+        let (q_norm, k_norm) = layer.qk_norm.as_ref().map(|(q, k)| (q, k)).unzip();
+        let mut q = part(0, heads, q_norm)?;
+        let mut k = part(heads, kv_heads, k_norm)?;
+        let v = part(heads + kv_heads, kv_heads, None)?;
+        let LayerConfig { window, rope, .. } = self.config.layers[index];
+        if let Some(rope) = rope {
+            let rotary = Rotary {
+                table: Arc::clone(&self.rope_tables[rope]),
+                dim: self.config.ropes[rope].dim,
+                positions: &batch.positions,
+            };
+            (q, k) = (q.apply_op1_no_bwd(&rotary)?, k.apply_op1_no_bwd(&rotary)?);
         }
-        let table = Arc::clone(&self.rope_table);
-        let rotary = Rotary {
-            table,
-            positions: &batch.positions,
-        };
-        let (q, k) = (q.apply_op1_no_bwd(&rotary)?, k.apply_op1_no_bwd(&rotary)?);
         let write = CacheWrite {
             slot_mapping: &batch.slot_mapping,
         };
@@ -146,69 +181,18 @@ impl Decoder {
         cache.values.inplace_op2(&v, &write)?;
         let attention = PagedAttention {
             batch,
-            scale: 1.0 / (head_dim as f32).sqrt(),
+            scale: attention_scale,
+            softcap: attention_softcap,
+            window,
         };
         let attended = q.apply_op3_no_bwd(&cache.keys, &cache.values, &attention)?;
         layer
             .out
             .forward(&attended.reshape((tokens, heads * head_dim))?)
     }
-
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        x.apply_op2_no_bwd(
-            weight,
-            &RmsNorm {
-                eps: self.config.rms_norm_eps,
-            },
-        )
-    }
 }
 
-impl Layer {
-    fn load(
-        config: &DecoderConfig,
-        weights: &Weights<'_>,
-        index: usize,
-    ) -> std::result::Result<Self, WeightsError> {
-        let &DecoderConfig {
-            hidden,
-            heads,
-            kv_heads,
-            head_dim,
-            intermediate,
-            ..
-        } = config;
-        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        let vector = |part: &str, len: usize| weights.get(&name(part), &[len]);
-        let linear = |parts: &[&str], rows: &[usize], columns: usize, biased: bool| {
-            let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
-            let weight = weights.stacked(&names, rows, Some(columns))?;
-            let bias = |name: &String| name.replace(".weight", ".bias");
-            let biases: Vec<String> = names.iter().map(bias).collect();
-            let bias = biased
-                .then(|| weights.stacked(&biases, rows, None))
-                .transpose()?;
-            Ok::<_, WeightsError>(Linear::new(weight, bias))
-        };
-        let (q, kv) = (heads * head_dim, kv_heads * head_dim);
-        let qk_norm = match config.qk_norm {
-            false => None,
-            true => Some((
-                vector("self_attn.q_norm", head_dim)?,
-                vector("self_attn.k_norm", head_dim)?,
-            )),
-        };
-        let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
-        let gate_up = ["mlp.gate_proj", "mlp.up_proj"];
-        let (attention_bias, mlp_bias) = (config.attention_bias, config.mlp_bias);
-        Ok(Self {
-            input_norm: vector("input_layernorm", hidden)?,
-            qkv: linear(&qkv, &[q, kv, kv], hidden, attention_bias)?,
-            qk_norm,
-            out: linear(&["self_attn.o_proj"], &[hidden], q, attention_bias)?,
-            post_attention_norm: vector("post_attention_layernorm", hidden)?,
-            gate_up: linear(&gate_up, &[intermediate; 2], hidden, mlp_bias)?,
-            down: linear(&["mlp.down_proj"], &[hidden], intermediate, mlp_bias)?,
-        })
-    }
+/// Through the norm, if there is one.
+fn normed(norm: Option<&RmsNorm>, x: &Tensor) -> Result<Tensor> {
+    norm.map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
 }

@@ -4,14 +4,17 @@ use candela_flags::{Dtype, EngineFlags};
 use candle_core::DType;
 
 use super::{
+    bytes::Bytes,
     config::{ConfigError, DecoderConfig},
     cpu::CpuRunner,
     decoder::Decoder,
-    memory::{KvPlan, MemoryError, free_bytes},
+    free_memory::free_bytes,
+    memory::{MemoryError, MemoryPlan},
     progress::LoadProgress,
+    runner::BLOCK_TOKENS,
     runner::Runner,
     source::{ModelFiles, SourceError},
-    weights::{Weights, WeightsError},
+    weights::{Weights, WeightsError, WeightsSize},
 };
 
 /// A model cannot be loaded.
@@ -46,8 +49,6 @@ pub struct LoadedModel {
     pub eos_token_ids: Vec<u32>,
     /// Blocks of the KV cache.
     pub kv_blocks: usize,
-    /// Bytes of one of them.
-    pub kv_block_bytes: usize,
     /// Type of weights, activations and cache.
     pub dtype: &'static str,
 }
@@ -61,29 +62,83 @@ pub fn load(
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
-    let generation = files.read_optional("generation_config.json")?;
-    let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
-    let dtype = choose_dtype(&config, files, flags.dtype)?;
-    let weights = Weights::open(files, dtype, progress)?;
-    let context = flags
-        .max_model_len
-        .map_or(config.context, |len| len.as_usize());
-    let decoder = Decoder::load(config.clone(), &weights, context.min(config.context))?;
-    let plan = KvPlan::new(&config, dtype, flags, free_bytes())?;
-    let runner = CpuRunner::new(&config, decoder, dtype, plan.blocks).map_err(ModelError::Cache)?;
+    let Opened {
+        config,
+        dtype,
+        weights,
+        size,
+    } = Opened::new(files, flags, progress)?;
+    if !config.unknown_keys.is_empty() {
+        let keys = config.unknown_keys.join(", ");
+        tracing::warn!("config.json: keys that this engine does not know have no effect: {keys}");
+    }
+    let plan = MemoryPlan::new(&config, size.bytes, dtype, flags, free_bytes())?;
+    log_plan(&plan);
+    let decoder = Decoder::load(config.clone(), &weights, plan.max_model_len)?;
+    if let Some(summary) = weights.quantized() {
+        tracing::info!("--quantization: {summary}");
+    }
+    let runner =
+        CpuRunner::new(&config, decoder, dtype, plan.kv_blocks).map_err(ModelError::Cache)?;
     Ok(LoadedModel {
         runner: Box::new(runner),
         max_model_len: plan.max_model_len,
         vocab_size: config.vocab,
         eos_token_ids: config.eos_token_ids,
-        kv_blocks: plan.blocks,
-        kv_block_bytes: plan.block_bytes,
-        dtype: if dtype == DType::BF16 {
-            "bfloat16"
-        } else {
-            "float32"
-        },
+        kv_blocks: plan.kv_blocks,
+        dtype: dtype_name(dtype),
     })
+}
+
+/// A model whose files are mapped and whose configuration is read.
+pub(super) struct Opened<'a> {
+    pub(super) config: DecoderConfig,
+    pub(super) dtype: DType,
+    pub(super) weights: Weights<'a>,
+    pub(super) size: WeightsSize,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn new(
+        files: &ModelFiles,
+        flags: &EngineFlags,
+        progress: &'a LoadProgress,
+    ) -> Result<Self, ModelError> {
+        let generation = files.read_optional("generation_config.json")?;
+        let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
+        let dtype = choose_dtype(&config, files, flags.dtype)?;
+        let weights = Weights::open(files, dtype, flags.quantization, progress)?;
+        let size = weights.size();
+        Ok(Self {
+            config,
+            dtype,
+            weights,
+            size,
+        })
+    }
+}
+
+pub(super) fn dtype_name(dtype: DType) -> &'static str {
+    if dtype == DType::BF16 {
+        "bfloat16"
+    } else {
+        "float32"
+    }
+}
+
+fn log_plan(plan: &MemoryPlan) {
+    tracing::info!(
+        weights = %Bytes(plan.weights_bytes),
+        activations_at_most = %Bytes(plan.activation_bytes),
+        rope = %Bytes(plan.rope_bytes),
+        kv_cache = %Bytes(plan.cache_bytes()),
+        kv_blocks = plan.kv_blocks,
+        kv_block_tokens = BLOCK_TOKENS,
+        kv_block = %Bytes(plan.kv_block_bytes),
+        max_model_len = plan.max_model_len,
+        limited_by = plan.limited_by.as_str(),
+        "memory"
+    );
 }
 
 /// The type asked for; with `auto` the type the model was saved in, f16 as f32 (its range is

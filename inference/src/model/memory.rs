@@ -1,13 +1,12 @@
-//! How many KV blocks there are, and how long a sequence may be: arithmetic, and what the system
-//! says is free.
-
-use std::fs;
+//! What a model needs of memory before any of it is taken: weights, activations, KV cache; and how
+//! long a sequence may be in what is free.
 
 use candela_flags::EngineFlags;
 use candle_core::DType;
 
 use super::{
-    config::DecoderConfig,
+    bytes::Bytes,
+    config::{DecoderConfig, MlpConfig},
     runner::{BLOCK_TOKENS, blocks_for},
 };
 
@@ -16,8 +15,8 @@ use super::{
 pub enum MemoryError {
     /// One sequence of the asked length does not fit.
     #[error(
-        "--max-model-len {asked} needs {needed} blocks of KV cache ({needed_bytes} bytes), there is \
-         memory for {blocks}: at most {fits} tokens fit; lower --max-model-len, or raise \
+        "--max-model-len {asked} needs {needed} blocks of KV cache ({needed_bytes}), there is \
+         memory for {blocks}: at most {fits} tokens fit; lower --max-model-len to {fits}, or raise \
          --kv-cache-memory-bytes"
     )]
     ContextTooLong {
@@ -26,7 +25,7 @@ pub enum MemoryError {
         /// Blocks they need.
         needed: usize,
         /// Bytes they need.
-        needed_bytes: usize,
+        needed_bytes: Bytes,
         /// Blocks there are.
         blocks: usize,
         /// Tokens that fit.
@@ -34,8 +33,8 @@ pub enum MemoryError {
     },
     /// Longer than the model was made for.
     #[error(
-        "--max-model-len {asked} is more than the model was made for: its config.json says \
-         max_position_embeddings = {context}"
+        "--max-model-len {asked} is more than the model was made for: {context} tokens, by \
+         max_position_embeddings and the rope settings of its config.json"
     )]
     BeyondModel {
         /// Tokens asked for.
@@ -43,28 +42,109 @@ pub enum MemoryError {
         /// The model's own limit.
         context: usize,
     },
+    /// The weights alone are too many.
+    #[error(
+        "the model needs {needed} (weights {weights}, activations {activations}) and {free} are \
+         free: give the engine more memory, or take a smaller model, --quantization, or fewer \
+         --max-num-batched-tokens"
+    )]
+    ModelTooLarge {
+        /// Bytes without any KV cache.
+        needed: Bytes,
+        /// Of these, the weights.
+        weights: Bytes,
+        /// Of these, the activations.
+        activations: Bytes,
+        /// Bytes that are free.
+        free: Bytes,
+    },
+    /// The cache asked for is larger than what the weights leave.
+    #[error(
+        "a KV cache of {asked} was asked for, the model leaves {left} of the free memory: ask for at \
+         most {blocks} blocks ({tokens} tokens)"
+    )]
+    CacheTooLarge {
+        /// Bytes asked for.
+        asked: Bytes,
+        /// Bytes that are left.
+        left: Bytes,
+        /// Blocks that they hold.
+        blocks: usize,
+        /// Tokens of these.
+        tokens: usize,
+    },
     /// Not even two blocks fit.
-    #[error("there is no memory for a KV cache: {blocks} blocks of {block_bytes} bytes fit")]
+    #[error("there is no memory for a KV cache: {blocks} blocks of {block_bytes} fit")]
     NoCache {
         /// Blocks there are.
         blocks: usize,
         /// Bytes of a block.
-        block_bytes: usize,
+        block_bytes: Bytes,
     },
 }
 
-/// The KV cache that the flags and the memory give.
+/// What bounds the length of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KvPlan {
-    pub(super) blocks: usize,
-    pub(super) block_bytes: usize,
-    pub(super) max_model_len: usize,
+pub enum ContextLimit {
+    /// What it was made for.
+    Model,
+    /// `--max-model-len`.
+    Flag,
+    /// The KV cache holds no more.
+    KvCache,
 }
 
-impl KvPlan {
-    /// From the flags, and at most half of the `free` bytes where they leave it open.
+impl ContextLimit {
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "the model",
+            Self::Flag => "--max-model-len",
+            Self::KvCache => "the memory of the KV cache",
+        }
+    }
+}
+
+/// What is taken of memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Weights, as they are held.
+    pub weights_bytes: usize,
+    /// Most that the values between the layers take during a step: an upper bound.
+    pub activation_bytes: usize,
+    /// Cosines and sines of every position.
+    pub rope_bytes: usize,
+    /// Blocks of the KV cache.
+    pub kv_blocks: usize,
+    /// Bytes of one of them.
+    pub kv_block_bytes: usize,
+    /// Tokens of one sequence.
+    pub max_model_len: usize,
+    /// What bounds them.
+    pub limited_by: ContextLimit,
+}
+
+impl MemoryPlan {
+    /// Bytes of KV cache that a token takes.
+    pub const fn token_bytes(&self) -> usize {
+        self.kv_block_bytes / BLOCK_TOKENS
+    }
+
+    /// Bytes of KV cache that a sequence of the greatest length takes.
+    pub const fn sequence_bytes(&self) -> usize {
+        blocks_for(self.max_model_len) * self.kv_block_bytes
+    }
+
+    /// Bytes of the whole cache.
+    pub const fn cache_bytes(&self) -> usize {
+        self.kv_blocks * self.kv_block_bytes
+    }
+
+    /// From what the model is, the flags, and at most half of what the model leaves of the `free`
+    /// bytes where they leave the cache's size open.
     pub(super) fn new(
         config: &DecoderConfig,
+        weights_bytes: usize,
         dtype: DType,
         flags: &EngineFlags,
         free: Option<usize>,
@@ -75,131 +155,132 @@ impl KvPlan {
             return Err(MemoryError::BeyondModel { asked, context });
         }
         let wanted = asked.unwrap_or(context);
-        let block_bytes = 2
-            * config.layers
-            * BLOCK_TOKENS
-            * config.kv_heads
-            * config.head_dim
-            * dtype.size_in_bytes();
-        let blocks = match (flags.num_gpu_blocks_override, flags.kv_cache_memory_bytes) {
+        let rope_dims: usize = config.ropes.iter().map(|rope| rope.dim).sum();
+        let mut plan = Self {
+            weights_bytes,
+            activation_bytes: activation_bytes(config, dtype, flags),
+            rope_bytes: rope_dims * wanted * size_of::<f32>(),
+            kv_blocks: 0,
+            kv_block_bytes: block_bytes(config, dtype),
+            max_model_len: wanted,
+            limited_by: if asked.is_some() {
+                ContextLimit::Flag
+            } else {
+                ContextLimit::Model
+            },
+        };
+        plan.kv_blocks = plan.blocks(flags, free.map(|free| plan.left_of(free)).transpose()?)?;
+        plan.fit(asked)
+    }
+
+    /// What the model leaves of the free bytes.
+    fn left_of(&self, free: usize) -> Result<usize, MemoryError> {
+        let needed = self.weights_bytes + self.activation_bytes;
+        free.checked_sub(needed).ok_or(MemoryError::ModelTooLarge {
+            needed: Bytes(needed),
+            weights: Bytes(self.weights_bytes),
+            activations: Bytes(self.activation_bytes),
+            free: Bytes(free),
+        })
+    }
+
+    /// Blocks that the flags ask for, or that `left` bytes give.
+    fn blocks(&self, flags: &EngineFlags, left: Option<usize>) -> Result<usize, MemoryError> {
+        let fit = left.map_or(usize::MAX, |left| left / self.kv_block_bytes);
+        let asked = match (flags.num_gpu_blocks_override, flags.kv_cache_memory_bytes) {
             (Some(blocks), _) => blocks.as_usize(),
-            (None, Some(bytes)) => bytes.as_usize() / block_bytes,
+            (None, Some(bytes)) => bytes.as_usize() / self.kv_block_bytes,
             (None, None) => {
-                let most = flags
-                    .max_num_seqs
-                    .as_usize()
-                    .saturating_mul(blocks_for(wanted));
-                free.map_or(most, |free| most.min(free / 2 / block_bytes))
+                let sequences = flags.max_num_seqs.as_usize();
+                return Ok(sequences
+                    .saturating_mul(blocks_for(self.max_model_len))
+                    .min(fit / 2));
             }
         };
+        if asked > fit {
+            return Err(MemoryError::CacheTooLarge {
+                asked: Bytes(asked.saturating_mul(self.kv_block_bytes)),
+                left: Bytes(left.unwrap_or(usize::MAX)),
+                blocks: fit,
+                tokens: fit.saturating_mul(BLOCK_TOKENS),
+            });
+        }
+        Ok(asked)
+    }
+
+    /// Shortens the sequences to what the cache holds, unless their length was asked for.
+    fn fit(mut self, asked: Option<usize>) -> Result<Self, MemoryError> {
+        let blocks = self.kv_blocks;
         if blocks < 2 {
+            let block_bytes = Bytes(self.kv_block_bytes);
             return Err(MemoryError::NoCache {
                 blocks,
                 block_bytes,
             });
         }
-        let fits = blocks * BLOCK_TOKENS;
-        if let Some(asked) = asked.filter(|&asked| asked > fits) {
-            let needed = blocks_for(asked);
-            let needed_bytes = needed * block_bytes;
-            return Err(MemoryError::ContextTooLong {
-                asked,
-                needed,
-                needed_bytes,
-                blocks,
-                fits,
-            });
+        let fits = blocks.saturating_mul(BLOCK_TOKENS);
+        match asked.filter(|&asked| asked > fits) {
+            Some(asked) => {
+                let needed = blocks_for(asked);
+                let needed_bytes = Bytes(needed * self.kv_block_bytes);
+                return Err(MemoryError::ContextTooLong {
+                    asked,
+                    needed,
+                    needed_bytes,
+                    blocks,
+                    fits,
+                });
+            }
+            None if self.max_model_len > fits => {
+                self.max_model_len = fits;
+                self.limited_by = ContextLimit::KvCache;
+            }
+            None => {}
         }
-        Ok(Self {
-            blocks,
-            block_bytes,
-            max_model_len: wanted.min(fits),
-        })
+        Ok(self)
     }
 }
 
-/// Bytes that this process may still take: what the system has, or its cgroup leaves. `None` where
-/// neither can be read.
-pub(super) fn free_bytes() -> Option<usize> {
-    let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim()
-            .strip_suffix(" kB")?
-            .trim()
-            .parse::<usize>()
-            .ok()
-            .map(|kib| kib * 1024)
-    });
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
-    let left = |limit: &str, used: &str| Some(number(limit)?.saturating_sub(number(used)?));
-    let cgroup = left("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current").or_else(|| {
-        left(
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        )
-    });
-    [system, cgroup].into_iter().flatten().min()
+/// Bytes of a block: keys and values of 32 tokens in all layers.
+fn block_bytes(config: &DecoderConfig, dtype: DType) -> usize {
+    let per_token = 2 * config.layers.len() * config.kv_heads * config.head_dim;
+    per_token * BLOCK_TOKENS * dtype.size_in_bytes()
+}
+
+/// Most that the values of a step take: the residual stream, and beside it the attention, or the
+/// widest MLP, or the logits. Products are held in f32 before they are rounded.
+fn activation_bytes(config: &DecoderConfig, dtype: DType, flags: &EngineFlags) -> usize {
+    let (wide, narrow) = (size_of::<f32>(), dtype.size_in_bytes());
+    let tokens = flags
+        .max_num_batched_tokens
+        .as_usize()
+        .min(flags.max_num_seqs.as_usize().saturating_mul(config.context));
+    let hidden = config.hidden;
+    let queries = config.heads * config.head_dim;
+    let qkv = queries + 2 * config.kv_heads * config.head_dim;
+    let attention = hidden * wide + qkv * (wide + 3 * narrow) + queries * (2 * wide + narrow);
+    let mlp = |layer: &super::config::LayerConfig| match &layer.mlp {
+        MlpConfig::Dense { intermediate } => (*intermediate, 0),
+        MlpConfig::Experts(experts) => (experts.intermediate, hidden * wide),
+    };
+    let mlp_bytes = |(intermediate, sums): (usize, usize)| {
+        (hidden + intermediate) * wide
+            + 2 * intermediate * (wide + narrow)
+            + intermediate * narrow
+            + hidden * wide
+            + sums
+    };
+    let widest = config
+        .layers
+        .iter()
+        .map(|layer| mlp_bytes(mlp(layer)))
+        .max()
+        .unwrap_or(0);
+    let step = tokens * (4 * hidden * narrow + attention.max(widest));
+    let rows = flags.max_num_seqs.as_usize();
+    step.max(tokens * hidden * narrow + rows * (hidden * wide + 3 * config.vocab * wide))
 }
 
 #[cfg(test)]
-mod tests {
-    use candela_flags::{ContextLength, KvBlocks};
-
-    use super::*;
-
-    fn config() -> DecoderConfig {
-        let json = br#"{"architectures": ["Qwen3ForCausalLM"], "hidden_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "head_dim": 16, "intermediate_size": 128, "vocab_size": 100, "rms_norm_eps": 1e-6,
-            "max_position_embeddings": 2048}"#;
-        DecoderConfig::parse(json, None).unwrap()
-    }
-
-    fn plan(change: impl FnOnce(&mut EngineFlags), free: usize) -> Result<KvPlan, MemoryError> {
-        let mut flags = EngineFlags::for_model("m");
-        change(&mut flags);
-        KvPlan::new(&config(), DType::BF16, &flags, Some(free))
-    }
-
-    #[test]
-    fn a_block_holds_keys_and_values_of_all_layers() {
-        let plan = plan(|_| {}, usize::MAX).unwrap();
-        assert_eq!(plan.block_bytes, 2 * 2 * 32 * 2 * 16 * 2);
-        assert_eq!((plan.blocks, plan.max_model_len), (64 * 64, 2048));
-    }
-
-    #[test]
-    fn half_of_the_free_memory_bounds_the_cache_and_then_the_context() {
-        let plan = plan(|_| {}, 8192 * 2 * 8).unwrap();
-        assert_eq!((plan.blocks, plan.max_model_len), (8, 256));
-    }
-
-    #[test]
-    fn a_context_that_does_not_fit_is_refused_with_the_number_that_does() {
-        let error = plan(
-            |flags| {
-                flags.num_gpu_blocks_override = KvBlocks::new(8).ok();
-                flags.max_model_len = ContextLength::new(300).ok();
-            },
-            usize::MAX,
-        );
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("at most 256 tokens fit")
-        );
-        let error = plan(
-            |flags| flags.max_model_len = ContextLength::new(4096).ok(),
-            usize::MAX,
-        );
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("max_position_embeddings = 2048")
-        );
-    }
-}
+#[path = "memory_tests.rs"]
+mod tests;

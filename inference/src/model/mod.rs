@@ -1,24 +1,38 @@
 //! The model: one config-driven decoder, its weights and its operations. candle lives here.
 //!
-//! `source.rs` finds the files, `config.rs` reads what the model is, `weights.rs` maps its tensors,
-//! `decoder.rs` is the forward pass, `ops/` its hot operations, `cpu.rs` the [`runner::Runner`] that
+//! `source.rs` finds the files, `config/` reads what the model is, `weights.rs` gives its tensors by
+//! name (`shards.rs` has those of safetensors files, `gguf/` those of GGUF files), `decoder.rs` is the
+//! forward pass, `layer.rs` the weights of a layer, `ops/` the hot operations, `cpu.rs` the
+//! [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache.
 
+mod bytes;
 mod config;
 mod cpu;
 mod decoder;
+mod describe;
+mod free_memory;
+mod gguf;
+mod layer;
 mod load;
+mod mapped;
 mod memory;
 mod ops;
 mod progress;
+mod quantization;
 mod rope;
 pub mod runner;
+mod saved;
+mod shards;
 mod source;
 mod weights;
 
+pub use bytes::Bytes;
 pub use config::ConfigError;
+pub use describe::{Description, describe};
+pub use gguf::GgufError;
 pub use load::{LoadedModel, ModelError, load};
-pub use memory::MemoryError;
+pub use memory::{ContextLimit, MemoryError, MemoryPlan};
 pub use progress::LoadProgress;
 pub use source::{ModelFiles, SourceError, open};
 pub use weights::WeightsError;

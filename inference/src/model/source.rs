@@ -1,9 +1,12 @@
-//! Where a model's files are: a folder, or the demo model that is compiled in.
+//! Where a model's files are: a folder, a GGUF file, or the demo model that is compiled in.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use super::gguf::{GgufError, GgufModel};
 
 /// A file of a model cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +14,8 @@ pub enum SourceError {
     /// The URI is of no form we know.
     #[error(
         "--model {uri}: not a model this engine can load: give a folder with config.json, \
-         tokenizer.json and *.safetensors, an hf://, s3:// or oci:// address, or builtin://demo"
+         tokenizer.json and *.safetensors, a *.gguf file, an hf://, s3:// or oci:// address, or \
+         builtin://demo"
     )]
     UnknownForm {
         /// What was asked for.
@@ -24,6 +28,17 @@ pub enum SourceError {
         folder: PathBuf,
         /// The system's answer.
         error: io::Error,
+    },
+    /// A GGUF file cannot be used.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A folder has several GGUF files.
+    #[error("--model {}: there are several GGUF files; give one of them: {}", folder.display(), files.join(", "))]
+    SeveralGguf {
+        /// What was asked for.
+        folder: PathBuf,
+        /// Those in it.
+        files: Vec<String>,
     },
     /// A file is missing or cannot be read.
     #[error("{file}: {error}")]
@@ -42,6 +57,7 @@ pub struct ModelFiles(Source);
 #[derive(Debug, Clone)]
 enum Source {
     Folder(PathBuf),
+    Gguf(Arc<GgufModel>),
     Builtin(&'static [(&'static str, &'static [u8])]),
 }
 
@@ -63,10 +79,11 @@ static DEMO: &[(&str, &[u8])] = builtin_files!("demo":
     "model.safetensors"
 );
 
-/// Finds a model: `builtin://demo`, or a folder.
+/// Finds a model: `builtin://demo`, a folder, or a GGUF file, which may also lie alone in a folder.
 ///
 /// # Errors
-/// [`SourceError`] for an unknown form, or a folder that is not there.
+/// [`SourceError`] for an unknown form, a folder that is not there, or a GGUF file that is damaged or
+/// holds a model we do not run.
 pub fn open(uri: &str) -> Result<ModelFiles, SourceError> {
     if uri == "builtin://demo" {
         return Ok(ModelFiles(Source::Builtin(DEMO)));
@@ -78,12 +95,42 @@ pub fn open(uri: &str) -> Result<ModelFiles, SourceError> {
     }
     let folder = PathBuf::from(uri);
     match fs::metadata(&folder) {
-        Ok(metadata) if metadata.is_dir() => Ok(ModelFiles(Source::Folder(folder))),
+        Ok(metadata) if metadata.is_dir() => match only_gguf(&folder)? {
+            Some(file) => Ok(ModelFiles(Source::Gguf(Arc::new(GgufModel::open(&file)?)))),
+            None => Ok(ModelFiles(Source::Folder(folder))),
+        },
+        Ok(_) if is_gguf(&folder) => Ok(ModelFiles(Source::Gguf(Arc::new(GgufModel::open(
+            &folder,
+        )?)))),
         Ok(_) => Err(SourceError::UnknownForm {
             uri: uri.to_owned(),
         }),
         Err(error) => Err(SourceError::Folder { folder, error }),
     }
+}
+
+/// The GGUF file of a folder that has one and no `config.json`.
+fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, SourceError> {
+    if folder.join("config.json").is_file() {
+        return Ok(None);
+    }
+    let entries = fs::read_dir(folder).map_err(|error| at(folder, error))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_file() && is_gguf(path))
+        .collect();
+    found.sort_unstable();
+    if found.len() > 1 {
+        let name = |path: &PathBuf| path.display().to_string();
+        let (folder, files) = (folder.to_owned(), found.iter().map(name).collect());
+        return Err(SourceError::SeveralGguf { folder, files });
+    }
+    Ok(found.pop())
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// A file as it lies: on disk, or in the program.
@@ -100,6 +147,11 @@ impl ModelFiles {
     /// # Errors
     /// [`SourceError::File`] when it is missing or cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, SourceError> {
+        if let Source::Gguf(model) = &self.0
+            && let Some(content) = model.read(name)
+        {
+            return Ok(content?);
+        }
         match self.locate(name)? {
             Location::Memory(bytes) => Ok(bytes.to_vec()),
             Location::Disk(path) => fs::read(&path).map_err(|error| at(&path, error)),
@@ -120,6 +172,14 @@ impl ModelFiles {
         }
     }
 
+    /// The GGUF file, if the model is one.
+    pub(super) fn gguf(&self) -> Option<&Arc<GgufModel>> {
+        match &self.0 {
+            Source::Gguf(model) => Some(model),
+            Source::Folder(_) | Source::Builtin(_) => None,
+        }
+    }
+
     /// Where a file is. `name` is a file's name, never a path.
     pub(super) fn locate(&self, name: &str) -> Result<Location, SourceError> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
@@ -132,6 +192,10 @@ impl ModelFiles {
                     .then_some(Location::Disk(path))
                     .ok_or_else(|| at(&folder.join(name), missing()))
             }
+            Source::Gguf(_) => Err(SourceError::File {
+                file: format!("GGUF model: {name}"),
+                error: missing(),
+            }),
             Source::Builtin(files) => {
                 let found = files.iter().find(|(file, _)| *file == name);
                 found

@@ -1,16 +1,23 @@
-//! A model's tensors, mapped from safetensors files or found in the program. Every error names file
+//! A model's tensors by their Hugging Face names, whatever file they come from, and the linear layers
+//! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
-use std::{collections::HashMap, fs::File, io, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
 
-use candle_core::{DType, Device, Tensor};
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors, tensor::Metadata};
-use serde::Deserialize;
+use candela_flags::Quantization;
+use candle_core::{DType, Tensor};
 
 use super::{
+    gguf::GgufModel,
+    ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
     progress::LoadProgress,
-    source::{Location, ModelFiles, SourceError, at},
+    quantization::{Choice, Tally},
+    saved::{Saved, SavedType},
+    shards::Shards,
+    source::{ModelFiles, SourceError},
 };
 
 /// The tensors of a model are not as its configuration says.
@@ -57,7 +64,10 @@ pub enum WeightsError {
         wanted: Vec<usize>,
     },
     /// A tensor is of a type we do not read.
-    #[error("{file}: tensor {name} is of type {dtype}; F32, F16 and BF16 can be read")]
+    #[error(
+        "{file}: tensor {name} is of type {dtype}; F32, F16 and BF16 can be read, and of GGUF \
+             files Q8_0, Q4_0, Q4_K, Q5_K and Q6_K"
+    )]
     Type {
         /// The file.
         file: String,
@@ -65,6 +75,15 @@ pub enum WeightsError {
         name: String,
         /// Its type.
         dtype: String,
+    },
+    /// What is in blocks already is not quantized.
+    #[error(
+        "--quantization is for safetensors; {file} has its own types: take the file of another \
+         quantization, or leave the flag out"
+    )]
+    Quantized {
+        /// The file.
+        file: String,
     },
     /// candle refused the data.
     #[error("tensor {name}: {error}")]
@@ -76,212 +95,249 @@ pub enum WeightsError {
     },
 }
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
-enum Bytes {
-    Mapped(Mmap),
-    Static(&'static [u8]),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
-        }
-    }
-}
-
-struct Shard {
-    name: String,
-    bytes: Bytes,
-    metadata: Metadata,
-    data_start: usize,
-}
-
 /// The tensors of a model, by name.
 pub(super) struct Weights<'a> {
-    shards: Vec<Shard>,
-    /// Which shard has a tensor.
-    places: HashMap<String, usize>,
+    tensors: Tensors,
     dtype: DType,
+    quantization: Quantization,
+    /// What was quantized to what.
+    tally: Mutex<Tally>,
     progress: &'a LoadProgress,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: HashMap<String, String>,
+enum Tensors {
+    Shards(Shards),
+    Gguf(Arc<GgufModel>),
+}
+
+/// How large a model is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WeightsSize {
+    pub(super) parameters: usize,
+    pub(super) bytes: usize,
 }
 
 impl<'a> Weights<'a> {
-    /// Maps every file of the model; tensors come out as `dtype`.
+    /// Maps every file of the model; dense tensors come out as `dtype`.
     pub(super) fn open(
         files: &ModelFiles,
         dtype: DType,
+        quantization: Quantization,
         progress: &'a LoadProgress,
     ) -> Result<Self, WeightsError> {
-        let (names, index) = match files.read_optional(INDEX)? {
-            None => (vec![SINGLE.to_owned()], None),
-            Some(json) => {
-                let index: Index = serde_json::from_slice(&json).map_err(WeightsError::Index)?;
-                let mut names: Vec<String> = index.weight_map.values().cloned().collect();
-                names.sort_unstable();
-                names.dedup();
-                (names, Some(index))
+        let (tensors, bytes) = match files.gguf() {
+            Some(model) if quantization != Quantization::None => {
+                let file = model.file().to_owned();
+                return Err(WeightsError::Quantized { file });
+            }
+            Some(model) => (Tensors::Gguf(Arc::clone(model)), model.bytes()),
+            None => {
+                let shards = Shards::open(files)?;
+                let bytes = shards.bytes();
+                (Tensors::Shards(shards), bytes)
             }
         };
-        let shards: Vec<Shard> = names
-            .iter()
-            .map(|name| Shard::open(files, name))
-            .collect::<Result<_, _>>()?;
-        let bytes: u64 = shards
-            .iter()
-            .map(|s| (s.bytes.as_slice().len() - s.data_start) as u64)
-            .sum();
         progress.bytes_total.store(bytes, Ordering::Relaxed);
-        let places = match index {
-            None => shards[0]
-                .metadata
-                .offset_keys()
-                .into_iter()
-                .map(|name| (name, 0))
-                .collect(),
-            Some(index) => places(&index, &shards)?,
-        };
         Ok(Self {
-            shards,
-            places,
+            tensors,
             dtype,
+            quantization,
+            tally: Mutex::default(),
             progress,
         })
     }
 
     /// Whether the model has this tensor.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        match &self.tensors {
+            Tensors::Shards(shards) => shards.has(name),
+            Tensors::Gguf(model) => model.has(name),
+        }
     }
 
     /// The type that most of the model is saved in, by its first tensor.
     pub(super) fn saved_dtype(files: &ModelFiles) -> Result<Option<DType>, WeightsError> {
-        let progress = LoadProgress::default();
-        let weights = Weights::open(files, DType::F32, &progress)?;
-        let first = weights.shards.first();
-        let tensors = first
-            .map(|shard| shard.metadata.tensors())
-            .unwrap_or_default();
-        Ok(tensors.values().find_map(|info| candle_dtype(info.dtype)))
+        Ok(Shards::open(files)?.dtype())
     }
 
-    /// A tensor, which must have this shape.
+    /// What `--quantization` did, in words; `None` where nothing was quantized on loading.
+    pub(super) fn quantized(&self) -> Option<String> {
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .summary()
+    }
+
+    /// A tensor as numbers, which must have this shape: norms, biases, routers.
     pub(super) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
-        let missing = || WeightsError::Missing {
-            name: name.to_owned(),
-        };
-        let shard = &self.shards[*self.places.get(name).ok_or_else(missing)?];
-        let info = shard.metadata.info(name).ok_or_else(missing)?;
-        let file = || shard.name.clone();
-        if info.shape != shape {
-            let (found, wanted) = (info.shape.clone(), shape.to_vec());
-            return Err(WeightsError::Shape {
-                file: file(),
-                name: name.to_owned(),
-                found,
-                wanted,
-            });
-        }
-        let saved = candle_dtype(info.dtype).ok_or_else(|| WeightsError::Type {
-            file: file(),
-            name: name.to_owned(),
-            dtype: format!("{:?}", info.dtype),
-        })?;
-        let (from, to) = info.data_offsets;
-        let data = &shard.bytes.as_slice()[shard.data_start + from..shard.data_start + to];
-        let tensor = Tensor::from_raw_buffer(data, saved, shape, &Device::Cpu)
-            .and_then(|tensor| tensor.to_dtype(self.dtype))
-            .map_err(|error| WeightsError::Tensor {
-                name: name.to_owned(),
-                error,
-            })?;
-        self.progress
-            .bytes_done
-            .fetch_add(data.len() as u64, Ordering::Relaxed);
-        Ok(tensor)
+        let saved = self.find(name, shape)?;
+        self.taken(&saved, saved.tensor(self.dtype))
     }
 
-    /// Tensors of shapes `[rows[i], columns]`, one below the other.
-    pub(super) fn stacked(
+    /// The token embedding `[rows, columns]`. Where the file has it in blocks, it stays so; with
+    /// `--quantization` it is [`BlockType::Q8_0`].
+    pub(super) fn embedding(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Embedding, WeightsError> {
+        Ok(match self.part(name, rows, columns)? {
+            Part::Dense(weight) => Embedding::Dense(weight),
+            Part::Quantized(weight) => Embedding::Quantized(weight, self.dtype),
+        })
+    }
+
+    /// A linear layer of the matrices `[rows[i], columns]` one below the other, and their biases.
+    pub(super) fn linear(
         &self,
         names: &[String],
         rows: &[usize],
-        columns: Option<usize>,
-    ) -> Result<Tensor, WeightsError> {
-        let part = |(name, &rows): (&String, &usize)| {
-            let shape: Vec<usize> = std::iter::once(rows).chain(columns).collect();
-            self.get(name, &shape)
+        columns: usize,
+        biases: Option<&[String]>,
+    ) -> Result<Linear, WeightsError> {
+        let part = |(name, &rows): (&String, &usize)| self.part(name, rows, columns);
+        let parts: Vec<Part> = names.iter().zip(rows).map(part).collect::<Result<_, _>>()?;
+        let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
+        let bias = biases
+            .map(|biases| {
+                let vectors = biases.iter().zip(rows).map(vector);
+                concatenated(biases, &vectors.collect::<Result<Vec<_>, _>>()?)
+            })
+            .transpose()?;
+        let dense = |part: &Part| match part {
+            Part::Dense(weight) => Some(weight.clone()),
+            Part::Quantized(_) => None,
         };
-        let parts: Vec<Tensor> = names.iter().zip(rows).map(part).collect::<Result<_, _>>()?;
-        Tensor::cat(&parts, 0).map_err(|error| WeightsError::Tensor {
-            name: names.join(" + "),
-            error,
-        })
+        match parts.iter().map(dense).collect::<Option<Vec<_>>>() {
+            Some(weights) => Ok(Linear::new(concatenated(names, &weights)?, bias)),
+            None => Ok(Linear::stacked(parts, bias)),
+        }
     }
-}
 
-impl Shard {
-    fn open(files: &ModelFiles, name: &str) -> Result<Self, WeightsError> {
-        let bytes = match files.locate(name)? {
-            Location::Memory(bytes) => Bytes::Static(bytes),
-            Location::Disk(path) => {
-                let file = File::open(&path).map_err(|error| at(&path, error))?;
-                Bytes::Mapped(map(&file).map_err(|error| at(&path, error))?)
+    /// How many parameters there are, and how many bytes they take as they will be held.
+    pub(super) fn size(&self) -> WeightsSize {
+        let mut size = WeightsSize::default();
+        for saved in self.saved() {
+            let count: usize = saved.shape.iter().product();
+            size.parameters += count;
+            size.bytes += match (&saved.kind, self.choice(&saved)) {
+                (SavedType::Blocks(_), _) => saved.bytes.len(),
+                (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
+                (_, None) => count * self.dtype.size_in_bytes(),
+            };
+        }
+        size
+    }
+
+    /// The block types that matrices will be held in, and how many of them, most first.
+    pub(super) fn block_types(&self) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for saved in self.saved() {
+            let kind = match (&saved.kind, self.choice(&saved)) {
+                (SavedType::Blocks(kind), _) => Some(*kind),
+                (_, chosen) => chosen,
+            };
+            if let Some(kind) = kind {
+                *counts.entry(kind.to_string()).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let part = |(kind, count): &(String, usize)| format!("{count} tensors in {kind}");
+        let parts: Vec<String> = counts.iter().map(part).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn saved(&self) -> Box<dyn Iterator<Item = Saved<'_>> + '_> {
+        match &self.tensors {
+            Tensors::Shards(shards) => {
+                Box::new(shards.names().filter_map(|name| shards.find(name)))
+            }
+            Tensors::Gguf(model) => Box::new(model.all()),
+        }
+    }
+
+    /// What `--quantization` makes of a tensor.
+    fn choice(&self, saved: &Saved<'_>) -> Option<BlockType> {
+        match saved.shape.as_slice() {
+            &[.., _, columns] => Choice::of(&saved.name, columns, self.quantization).block_type,
+            _ => None,
+        }
+    }
+
+    fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {
+        let saved = self.find(name, &[rows, columns])?;
+        let block_type = |saved: &Saved<'_>| match (&saved.kind, self.quantization) {
+            (SavedType::Blocks(_), _) | (_, Quantization::None) => None,
+            (_, asked) => {
+                let choice = Choice::of(name, columns, asked);
+                let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+                tally.add(&choice);
+                choice.block_type
             }
         };
-        // The whole file is checked: sizes, offsets, overlaps, and that nothing is cut off.
-        let header = SafeTensors::read_metadata(bytes.as_slice());
-        let (header_len, metadata) = header.map_err(|error| WeightsError::Header {
-            file: name.to_owned(),
+        let part = match (&saved.kind, block_type(&saved)) {
+            (SavedType::Blocks(_), _) => saved.matrix().map(|m| Part::Quantized(Arc::new(m))),
+            (_, Some(kind)) => quantized(&saved, kind, columns),
+            (_, None) => saved.tensor(self.dtype).map(Part::Dense),
+        };
+        self.taken(&saved, part)
+    }
+
+    /// The tensor as its file has it; it must have this shape and a type that we read.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<Saved<'_>, WeightsError> {
+        let missing = || WeightsError::Missing {
+            name: name.to_owned(),
+        };
+        let saved = match &self.tensors {
+            Tensors::Shards(shards) => shards.find(name),
+            Tensors::Gguf(model) => model.find(name),
+        };
+        let saved = saved.ok_or_else(missing)?;
+        let file = || saved.file.to_owned();
+        if saved.shape != shape {
+            return Err(WeightsError::Shape {
+                file: file(),
+                name: saved.name.clone(),
+                found: saved.shape.clone(),
+                wanted: shape.to_vec(),
+            });
+        }
+        if let SavedType::Unread(dtype) = &saved.kind {
+            return Err(WeightsError::Type {
+                file: file(),
+                name: saved.name.clone(),
+                dtype: dtype.clone(),
+            });
+        }
+        Ok(saved)
+    }
+
+    /// Counts the tensor as loaded, or names it in the error.
+    fn taken<T>(&self, saved: &Saved<'_>, made: candle_core::Result<T>) -> Result<T, WeightsError> {
+        let made = made.map_err(|error| WeightsError::Tensor {
+            name: saved.name.clone(),
             error,
         })?;
-        Ok(Self {
-            name: name.to_owned(),
-            bytes,
-            metadata,
-            data_start: header_len + 8,
-        })
+        self.progress
+            .bytes_done
+            .fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
+        Ok(made)
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "mapping a file is only sound while nobody changes it"
-)]
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the map is read-only, read while loading, and dropped after. Models are written to a
-    // new place and then named, not changed in place; a file that shrinks meanwhile ends the process.
-    unsafe { Mmap::map(file) }
+fn quantized(saved: &Saved<'_>, kind: BlockType, columns: usize) -> candle_core::Result<Part> {
+    let weights: Vec<f32> = saved.tensor(DType::F32)?.flatten_all()?.to_vec1()?;
+    let matrix = BlockMatrix::quantize(kind, &weights, columns)?;
+    Ok(Part::Quantized(Arc::new(matrix)))
 }
 
-fn places(index: &Index, shards: &[Shard]) -> Result<HashMap<String, usize>, WeightsError> {
-    let place = |(name, file): (&String, &String)| {
-        let shard = shards.iter().position(|shard| &shard.name == file);
-        let found = shard.filter(|&shard| shards[shard].metadata.info(name).is_some());
-        let missing = || WeightsError::NotInShard {
-            file: file.clone(),
-            name: name.clone(),
-        };
-        Ok((name.clone(), found.ok_or_else(missing)?))
-    };
-    index.weight_map.iter().map(place).collect()
-}
-
-fn candle_dtype(dtype: Dtype) -> Option<DType> {
-    match dtype {
-        Dtype::F32 => Some(DType::F32),
-        Dtype::F16 => Some(DType::F16),
-        Dtype::BF16 => Some(DType::BF16),
-        _ => None,
-    }
+fn concatenated(names: &[String], parts: &[Tensor]) -> Result<Tensor, WeightsError> {
+    Tensor::cat(parts, 0).map_err(|error| WeightsError::Tensor {
+        name: names.join(" + "),
+        error,
+    })
 }
 
 #[cfg(test)]

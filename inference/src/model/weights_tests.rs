@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path};
 
-use safetensors::tensor::TensorView;
+use safetensors::{Dtype, tensor::TensorView};
 
 use super::*;
-use crate::model::open;
+use crate::model::{
+    open,
+    shards::{INDEX, SINGLE},
+};
 
 fn write(folder: &Path, file: &str, names: &[&str]) {
     let data: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -24,7 +27,8 @@ fn write(folder: &Path, file: &str, names: &[&str]) {
 fn get(folder: &Path, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
     let progress = LoadProgress::default();
     let files = open(folder.to_str().unwrap()).unwrap();
-    let weights = Weights::open(&files, DType::F32, &progress).map_err(|e| e.to_string())?;
+    let weights = Weights::open(&files, DType::F32, Quantization::None, &progress)
+        .map_err(|e| e.to_string())?;
     let tensor = weights.get(name, shape).map_err(|e| e.to_string())?;
     Ok(tensor.flatten_all().unwrap().to_vec1().unwrap())
 }

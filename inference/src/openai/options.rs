@@ -60,7 +60,7 @@ pub struct GenerationOptions {
     pub return_token_ids: Option<bool>,
     /// Not honoured.
     pub priority: Option<i64>,
-    /// Not honoured.
+    /// Requests share the KV cache with those of the same salt only.
     pub cache_salt: Option<String>,
     /// Report what the request cost.
     pub include_metrics: Option<bool>,

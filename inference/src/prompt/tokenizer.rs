@@ -18,13 +18,11 @@ pub enum TokenizerError {
     /// Not what the format says.
     #[error("reading tokenizer.json: {0}")]
     Parse(String),
-    /// Tokens beyond what the model knows.
-    #[error("tokenizer.json has {tokens} tokens, but the model's vocabulary is {vocab_size}")]
-    LargerThanModel {
-        /// Tokens of the tokenizer.
-        tokens: usize,
-        /// Rows of the model's embedding.
-        vocab_size: usize,
+    /// The text has a token that the model has no embedding for.
+    #[error("the text has the token {token:?}, which this model does not know")]
+    NotInModel {
+        /// The token.
+        token: String,
     },
     /// A text could not be tokenized.
     #[error("tokenizing: {0}")]
@@ -35,14 +33,19 @@ pub enum TokenizerError {
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Tokens of the file; some may be beyond the model's vocabulary.
+    tokens: usize,
+    /// Rows of the model's embedding.
+    vocab_size: usize,
     token_bytes_max: usize,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` for a model with `vocab_size` tokens.
+    /// Reads `tokenizer.json` for a model with `vocab_size` tokens. The file may have more, as that of
+    /// text models made from multimodal ones: a text that has one of these is refused.
     ///
     /// # Errors
-    /// [`TokenizerError`] when the file is too large, malformed, or knows tokens that the model does not.
+    /// [`TokenizerError`] when the file is too large or malformed.
     pub fn from_bytes(bytes: &[u8], vocab_size: usize) -> Result<Self, TokenizerError> {
         if bytes.len() > TOKENIZER_BYTES_MAX {
             return Err(TokenizerError::TooLarge { bytes: bytes.len() });
@@ -56,25 +59,42 @@ impl Tokenizer {
         let vocab = inner.get_vocab(true);
         let tokens = vocab.values().max().map_or(0, |&last| last as usize + 1);
         if tokens > vocab_size {
-            return Err(TokenizerError::LargerThanModel { tokens, vocab_size });
+            tracing::warn!(
+                tokens,
+                vocab_size,
+                "tokenizer.json has tokens that the model does not know"
+            );
         }
         let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(1).max(1);
         Ok(Self {
             inner,
+            tokens,
+            vocab_size,
             token_bytes_max,
         })
+    }
+
+    /// Tokens that the file knows.
+    pub fn token_count(&self) -> usize {
+        self.tokens
     }
 
     /// The tokens of `text`. Special tokens written in it are read as such.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`].
+    /// [`TokenizerError::Encode`], or [`TokenizerError::NotInModel`] for a token beyond the model's.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
         let encoding = self
             .inner
             .encode_fast(text, add_special_tokens)
             .map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let ids = encoding.get_ids();
+        match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            None => Ok(ids.to_vec()),
+            Some(&id) => Err(TokenizerError::NotInModel {
+                token: self.inner.id_to_token(id).unwrap_or_default(),
+            }),
+        }
     }
 
     /// The text of `ids`; bytes that are no UTF-8 become U+FFFD, ids beyond the tokenizer nothing.
@@ -106,15 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_larger_than_its_model_is_refused() {
-        let error = Tokenizer::from_bytes(&test_tokenizer::json(), 200).unwrap_err();
-        assert!(matches!(
-            error,
-            TokenizerError::LargerThanModel {
-                vocab_size: 200,
-                ..
-            }
-        ));
+    fn a_token_beyond_the_models_vocabulary_refuses_its_text_only() {
+        let tokenizer = Tokenizer::from_bytes(&test_tokenizer::json(), 200).unwrap();
+        assert!(tokenizer.token_count() > 200);
+        assert_eq!(tokenizer.encode("ab", false).unwrap().len(), 2);
+        let error = tokenizer.encode("a<|end|>", false).unwrap_err();
+        assert!(error.to_string().contains("<|end|>"), "{error}");
         assert!(Tokenizer::from_bytes(b"{}", 200).is_err());
     }
 

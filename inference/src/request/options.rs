@@ -24,6 +24,8 @@ pub struct CheckedOptions {
     pub streaming: Option<Streaming>,
     /// What to report beside the text.
     pub reporting: Reporting,
+    /// Who may share the KV cache with it: requests of the same salt, or all that have none.
+    pub cache_salt: Option<Arc<str>>,
     sampling: SamplingParams,
 }
 
@@ -94,6 +96,7 @@ impl CheckedOptions {
                 token_ids: options.return_token_ids.unwrap_or(false),
                 user,
             },
+            cache_salt: cache_salt(options.cache_salt)?,
             sampling,
         })
     }
@@ -313,6 +316,18 @@ fn stop_strings(stop: Vec<String>) -> Result<Vec<Arc<str>>, RequestError> {
         ));
     }
     Ok(stop.into_iter().map(Arc::from).collect())
+}
+
+fn cache_salt(salt: Option<String>) -> Result<Option<Arc<str>>, RequestError> {
+    let max = limits::CACHE_SALT_BYTES_MAX;
+    salt.map(|salt| match salt.len() {
+        len if (1..=max).contains(&len) => Ok(Arc::from(salt)),
+        len => {
+            let message = format!("cache_salt: must be from 1 to {max} bytes, not {len}");
+            Err(RequestError::invalid("cache_salt", message))
+        }
+    })
+    .transpose()
 }
 
 fn streaming(options: &GenerationOptions) -> Result<Option<Streaming>, RequestError> {

@@ -79,7 +79,9 @@ fn each_bad_field_is_named() {
         ),
         ("prompt_logprobs", json!({"prompt_logprobs": 1})),
         ("priority", json!({"priority": 1})),
-        ("cache_salt", json!({"cache_salt": "a"})),
+        ("cache_salt", json!({"cache_salt": ""})),
+        ("cache_salt", json!({"cache_salt": "a".repeat(1025)})),
+        ("cache_salt", json!({"cache_salt": 1})),
     ];
     for (param, extra) in cases {
         for error in [

@@ -36,8 +36,7 @@ pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestEr
         "null",
     )?;
     neutral_or("prompt_logprobs", options.prompt_logprobs.is_none(), "null")?;
-    neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")?;
-    neutral_or("cache_salt", options.cache_salt.is_none(), "null")
+    neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")
 }
 
 /// Those of chats.

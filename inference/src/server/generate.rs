@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
-    prompt::{AnswerText, StopMatcher},
+    prompt::{AnswerText, StopMatcher, TokenizerError},
     request::{
         CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
     },
@@ -123,8 +123,12 @@ fn encode(
         .tokenizer
         .encode(text, add_special_tokens)
         .map_err(|error| {
-            tracing::error!(%error, "a prompt could not be tokenized");
-            RequestError::invalid(field, format!("{field}: the text cannot be tokenized")).into()
+            let TokenizerError::NotInModel { .. } = error else {
+                tracing::error!(%error, "a prompt could not be tokenized");
+                let message = format!("{field}: the text cannot be tokenized");
+                return RequestError::invalid(field, message).into();
+            };
+            RequestError::invalid(field, format!("{field}: {error}")).into()
         })
 }
 
@@ -155,6 +159,7 @@ pub(super) fn submit(
             prompt: Arc::clone(prompt),
             params: params.clone(),
             branches: options.answers,
+            cache_salt: options.cache_salt.clone(),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })

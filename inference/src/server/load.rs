@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
-    fetch::{self, FetchError, FetchOptions},
-    model::{self, ModelError, SourceError, runner::BLOCK_TOKENS},
+    fetch::{self, DownloadProgress, FetchError, FetchOptions},
+    inspect::Report,
+    model::{self, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
@@ -89,32 +90,8 @@ pub struct Loaded {
 /// # Errors
 /// [`LoadError`], naming file, tensor or setting.
 pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loaded, LoadError> {
-    let options = FetchOptions {
-        download_dir: flags.download_dir.clone(),
-        plain_http: flags.download_plain_http,
-        verify: false,
-    };
-    let fetched = fetch::fetch(&flags.model, &options, &progress.download)?;
-    let files = match &fetched {
-        Some(fetched) => model::open(&fetched.path.to_string_lossy())?,
-        None => model::open(&flags.model)?,
-    };
-    let flag = flags
-        .chat_template
-        .as_ref()
-        .map(|path| {
-            let read = fs::read(path);
-            read.map_err(|source| LoadError::TemplateFile {
-                path: path.clone(),
-                source,
-            })
-        })
-        .transpose()?;
-    let template = ChatTemplate::from_files(TemplateFiles {
-        flag,
-        jinja: files.read_optional("chat_template.jinja")?,
-        tokenizer_config: files.read_optional("tokenizer_config.json")?,
-    })?;
+    let files = open_model(flags, &progress.download)?;
+    let template = chat_template(&files, flags)?;
     let defaults = match files.read_optional("generation_config.json")? {
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
@@ -137,6 +114,60 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
     )
 }
 
+/// Says what the model that the flags name is, and what it needs.
+///
+/// # Errors
+/// [`LoadError`], naming file, tensor or setting, as loading would.
+pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
+    let files = open_model(flags, &Arc::default())?;
+    let description = model::describe(&files, flags)?;
+    let tokenizer = files.read("tokenizer.json")?;
+    let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
+    Ok(Report {
+        model: flags.model.clone(),
+        description,
+        tokenizer_tokens: tokenizer.token_count(),
+        chat_template: chat_template(&files, flags)?.is_some(),
+    })
+}
+
+/// The model's files, fetched where they are not on this machine.
+fn open_model(
+    flags: &EngineFlags,
+    progress: &Arc<DownloadProgress>,
+) -> Result<ModelFiles, LoadError> {
+    let options = FetchOptions {
+        download_dir: flags.download_dir.clone(),
+        plain_http: flags.download_plain_http,
+        verify: false,
+    };
+    let fetched = fetch::fetch(&flags.model, &options, progress)?;
+    let path = fetched.map(|fetched| fetched.path.display().to_string());
+    Ok(model::open(path.as_ref().unwrap_or(&flags.model))?)
+}
+
+fn chat_template(
+    files: &ModelFiles,
+    flags: &EngineFlags,
+) -> Result<Option<ChatTemplate>, LoadError> {
+    let flag = flags
+        .chat_template
+        .as_ref()
+        .map(|path| {
+            let read = fs::read(path);
+            read.map_err(|source| LoadError::TemplateFile {
+                path: path.clone(),
+                source,
+            })
+        })
+        .transpose()?;
+    Ok(ChatTemplate::from_files(TemplateFiles {
+        flag,
+        jinja: files.read_optional("chat_template.jinja")?,
+        tokenizer_config: files.read_optional("tokenizer_config.json")?,
+    })?)
+}
+
 /// Starts an engine.
 ///
 /// # Errors
@@ -156,6 +187,7 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         max_queued_requests: flags.max_queued_requests.as_usize(),
         max_model_len: parts.max_model_len,
         kv_blocks: parts.kv_blocks,
+        prefix_caching: flags.enable_prefix_caching,
         eos_token_ids: parts.eos_token_ids,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);

@@ -31,7 +31,7 @@ mod usage_log;
 mod wall_clock;
 
 pub use auth::KeyFileError;
-pub use load::{LoadError, Loaded, ModelParts, load_model, start_engine};
+pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
 pub use state::StartProgress;

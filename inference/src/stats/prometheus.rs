@@ -70,6 +70,8 @@ struct StatsMetrics {
     prompt_tokens: IntCounter,
     generation_tokens: IntCounter,
     cached_tokens: IntCounter,
+    prefix_queries: IntCounter,
+    prefix_hits: IntCounter,
     preemptions: IntCounter,
     success: IntCounterVec,
     compute_seconds: Counter,
@@ -175,6 +177,13 @@ impl Metrics {
     pub(crate) fn record_first_token(&self, since_arrival: Duration) {
         let Some(stats) = &self.stats else { return };
         stats.ttft.observe(since_arrival.as_secs_f64());
+    }
+
+    /// Counts the look-up of a sequence's prompt in the prefix cache, when it is first scheduled.
+    pub(crate) fn record_prefix_lookup(&self, prompt_tokens: usize, cached_tokens: usize) {
+        let Some(stats) = &self.stats else { return };
+        stats.prefix_queries.inc_by(prompt_tokens as u64);
+        stats.prefix_hits.inc_by(cached_tokens as u64);
     }
 
     /// Counts a preemption.
@@ -285,21 +294,20 @@ impl Maker<'_> {
         for reason in FinishReason::ALL {
             success.with_label_values(&[reason.as_str()]);
         }
-        // Both stay at 0 until there is a prefix cache; dashboards divide one by the other.
-        self.counter(
-            "vllm:prefix_cache_queries_total",
-            "Tokens looked up in the prefix cache.",
-        );
-        self.counter(
-            "vllm:prefix_cache_hits_total",
-            "Tokens found in the prefix cache.",
-        );
         StatsMetrics {
             prompt_tokens: self.counter("vllm:prompt_tokens_total", "Tokens of prompts."),
             generation_tokens: self.counter("vllm:generation_tokens_total", "Tokens generated."),
             cached_tokens: self.counter(
                 "vllm:prompt_tokens_cached_total",
                 "Prompt tokens from the prefix cache.",
+            ),
+            prefix_queries: self.counter(
+                "vllm:prefix_cache_queries_total",
+                "Prompt tokens looked up in the prefix cache, by sequence.",
+            ),
+            prefix_hits: self.counter(
+                "vllm:prefix_cache_hits_total",
+                "Prompt tokens found in the prefix cache, by sequence.",
             ),
             preemptions: self.counter("vllm:num_preemptions_total", "Sequences preempted."),
             success,

@@ -3,7 +3,10 @@
 //! `a` is followed by `b`, … `z` by `a`; `!` by the end of the answer; `~` by the four bytes of a crab
 //! and then `a`. `#` gives logits that are no numbers, `$` breaks the device.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use candela_engine::{
     engine::{Batch, Runner, RunnerError},
@@ -26,7 +29,7 @@ const TEMPLATE: &str = "{% for m in messages %}{% if m.role == 'critic' %}\
 
 /// Holds the model's steps back while it is closed. Its number is how many may pass; `None`: all.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<Option<usize>>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<Option<usize>>, Condvar)>, Arc<AtomicUsize>);
 
 impl Gate {
     pub(crate) fn close(&self) {
@@ -55,6 +58,11 @@ impl Gate {
             .unwrap();
         *steps = steps.map(|steps| steps - 1);
     }
+
+    /// Tokens that went through the model since this was last asked.
+    pub(crate) fn take_tokens(&self) -> usize {
+        self.1.swap(0, Ordering::Relaxed)
+    }
 }
 
 struct FakeRunner(Gate);
@@ -62,6 +70,7 @@ struct FakeRunner(Gate);
 impl Runner for FakeRunner {
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError> {
         self.0.pass();
+        self.0.1.fetch_add(batch.input_ids.len(), Ordering::Relaxed);
         logits.vocab = VOCAB_SIZE;
         logits.data.clear();
         for &at in &batch.logits_idx {

@@ -13,6 +13,7 @@ mod completions;
 mod errors;
 mod fake_model;
 mod lifecycle;
+mod prefix_cache;
 mod program;
 mod server;
 mod stats;

@@ -1,54 +1,23 @@
-//! Attention over the paged KV cache, `[blocks, 32, KV heads, D]`, and writing to it.
+//! Attention over the paged KV cache, `[blocks, 32, KV heads, D]`: softmax in one pass over the blocks
+//! (Milakov & Gimelshein 2018), a block's keys and values read once for a tile of tokens and all
+//! query heads of their group.
 
-use candle_core::{CpuStorage, CustomOp3, InplaceOp2, Layout, Result, Shape, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use rayon::prelude::*;
 
 use super::{Element, by_dtype, contiguous};
 use crate::model::runner::{BLOCK_TOKENS, Batch};
 
-/// Writes `[T, KV heads, D]` to the cache at the batch's slots.
-pub(in crate::model) struct CacheWrite<'a> {
-    pub(in crate::model) slot_mapping: &'a [u32],
-}
-
-impl InplaceOp2 for CacheWrite<'_> {
-    fn name(&self) -> &'static str {
-        "cache_write"
-    }
-
-    fn cpu_fwd(
-        &self,
-        cache: &mut CpuStorage,
-        cache_layout: &Layout,
-        x: &CpuStorage,
-        layout: &Layout,
-    ) -> Result<()> {
-        if cache_layout.start_offset() != 0 || !cache_layout.is_contiguous() {
-            bail!("cache_write takes a whole cache");
-        }
-        let (_, heads, dim) = layout.shape().dims3()?;
-        match cache {
-            CpuStorage::F32(cache) => self.copy(cache, contiguous(x, layout)?, heads * dim),
-            CpuStorage::BF16(cache) => self.copy(cache, contiguous(x, layout)?, heads * dim),
-            _ => bail!("cache_write takes f32 or bf16"),
-        }
-        Ok(())
-    }
-}
-
-impl CacheWrite<'_> {
-    fn copy<T: Copy>(&self, cache: &mut [T], x: &[T], width: usize) {
-        for (row, &slot) in x.chunks(width).zip(self.slot_mapping) {
-            cache[slot as usize * width..][..width].copy_from_slice(row);
-        }
-    }
-}
-
 /// Causal attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own
 /// sequences, up to their own positions. Softmax and sums in f32.
 pub(in crate::model) struct PagedAttention<'a> {
     pub(in crate::model) batch: &'a Batch,
+    /// What the products of queries and keys are multiplied by.
     pub(in crate::model) scale: f32,
+    /// `cap · tanh(score / cap)` before the softmax.
+    pub(in crate::model) softcap: Option<f32>,
+    /// Positions a token sees, itself included.
+    pub(in crate::model) window: Option<usize>,
 }
 
 impl CustomOp3 for PagedAttention<'_> {
@@ -74,21 +43,31 @@ impl CustomOp3 for PagedAttention<'_> {
     }
 }
 
-/// One sequence's view of the cache, for one KV head.
-struct Keys<'a, T> {
-    cache: &'a [T],
+/// Tokens that share the reading of a block.
+const TILE_TOKENS: usize = 16;
+
+/// Some tokens of one sequence, and the blocks it has.
+struct Tile<'a> {
+    /// Its first token in the batch.
+    first: usize,
+    tokens: usize,
+    /// Position of the first.
+    position: usize,
     blocks: &'a [u32],
+}
+
+/// Sizes, and the data as one task sees it: one KV head.
+struct Task<'a, T> {
+    op: &'a PagedAttention<'a>,
+    tile: &'a Tile<'a>,
+    /// `[T, heads, D]`
+    q: &'a [T],
+    keys: &'a [T],
+    values: &'a [T],
+    heads: usize,
     kv_heads: usize,
     head: usize,
     dim: usize,
-}
-
-impl<T: Element> Keys<'_, T> {
-    fn at(&self, position: usize) -> &[T] {
-        let slot =
-            self.blocks[position / BLOCK_TOKENS] as usize * BLOCK_TOKENS + position % BLOCK_TOKENS;
-        &self.cache[(slot * self.kv_heads + self.head) * self.dim..][..self.dim]
-    }
 }
 
 fn attend<T: Element>(
@@ -99,72 +78,239 @@ fn attend<T: Element>(
 ) -> Result<CpuStorage> {
     let (tokens, heads, dim) = q_layout.shape().dims3()?;
     let (_, _, kv_heads, _) = k_layout.shape().dims4()?;
-    let group = heads / kv_heads;
     let q = contiguous::<T>(q, q_layout)?;
-    let (k, v) = (contiguous::<T>(k, k_layout)?, contiguous::<T>(v, v_layout)?);
-    let sequence_of = sequence_of_tokens(op.batch);
+    let (keys, values) = (contiguous::<T>(k, k_layout)?, contiguous::<T>(v, v_layout)?);
+    let tiles = tiles(op.batch);
+    let kernel = Kernel::detect();
+    let task = |index: usize| Task {
+        op,
+        tile: &tiles[index / kv_heads],
+        q,
+        keys,
+        values,
+        heads,
+        kv_heads,
+        head: index % kv_heads,
+        dim,
+    };
+    let parts: Vec<Vec<f32>> = (0..tiles.len() * kv_heads)
+        .into_par_iter()
+        .map(|index| kernel.run(&task(index)))
+        .collect();
     let mut out = vec![T::round(0.0); tokens * heads * dim];
-    out.par_chunks_mut(group * dim)
-        .enumerate()
-        .for_each(|(task, out)| {
-            let (token, head) = (task / kv_heads, task % kv_heads);
-            let width = op.batch.block_table_width;
-            let blocks = &op.batch.block_tables[sequence_of[token] * width..][..width];
-            let keys = Keys {
-                cache: k,
-                blocks,
-                kv_heads,
-                head,
-                dim,
-            };
-            let values = Keys { cache: v, ..keys };
-            let seen = op.batch.positions[token] as usize + 1;
-            let q = &q[(token * heads + head * group) * dim..][..group * dim];
-            attend_token(q, &keys, &values, seen, op.scale, out);
-        });
+    let width = heads / kv_heads * dim;
+    for (index, part) in parts.iter().enumerate() {
+        let (tile, head) = (&tiles[index / kv_heads], index % kv_heads);
+        for (row, part) in part.chunks(width).enumerate() {
+            let at = (tile.first + row) * heads * dim + head * width;
+            let out = &mut out[at..at + width];
+            out.iter_mut()
+                .zip(part)
+                .for_each(|(out, part)| *out = T::round(*part));
+        }
+    }
     Ok(T::to_cpu_storage_owned(out))
 }
 
-/// Which sequence each token of the batch belongs to, `[T]`.
-fn sequence_of_tokens(batch: &Batch) -> Vec<usize> {
-    let spans = batch.cu_seqlens_q.windows(2).enumerate();
-    spans
-        .flat_map(|(s, span)| std::iter::repeat_n(s, (span[1] - span[0]) as usize))
-        .collect()
+/// Each sequence's tokens in tiles.
+fn tiles(batch: &Batch) -> Vec<Tile<'_>> {
+    let mut tiles = Vec::new();
+    for (sequence, span) in batch.cu_seqlens_q.windows(2).enumerate() {
+        let blocks = &batch.block_tables[sequence * batch.block_table_width..];
+        for first in (span[0] as usize..span[1] as usize).step_by(TILE_TOKENS) {
+            tiles.push(Tile {
+                first,
+                tokens: TILE_TOKENS.min(span[1] as usize - first),
+                position: batch.positions[first] as usize,
+                blocks: &blocks[..batch.block_table_width],
+            });
+        }
+    }
+    tiles
 }
 
-/// The query heads of one token that share a KV head, over the first `seen` positions.
-fn attend_token<T: Element>(
-    q: &[T],
-    keys: &Keys<'_, T>,
-    values: &Keys<'_, T>,
-    seen: usize,
-    scale: f32,
-    out: &mut [T],
-) {
-    let dim = keys.dim;
-    let mut scores = vec![0f32; seen];
-    let mut sums = vec![0f32; dim];
-    for (q, out) in q.chunks(dim).zip(out.chunks_mut(dim)) {
-        for (position, score) in scores.iter_mut().enumerate() {
-            let products = q
-                .iter()
-                .zip(keys.at(position))
-                .map(|(q, k)| q.widen() * k.widen());
-            *score = products.sum::<f32>() * scale;
-        }
-        let greatest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut total = 0f32;
-        sums.fill(0.0);
-        for (position, score) in scores.iter().enumerate() {
-            let weight = (score - greatest).exp();
-            total += weight;
-            for (sum, v) in sums.iter_mut().zip(values.at(position)) {
-                *sum += weight * v.widen();
+/// The widest form of the loops that the processor has.
+#[derive(Clone, Copy)]
+enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Kernel {
+    fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
             }
         }
-        out.iter_mut()
-            .zip(&sums)
-            .for_each(|(out, sum)| *out = T::round(sum / total));
+        Self::Portable
     }
+
+    /// What the task's query heads attend to, `[tokens, group, D]`.
+    fn run<T: Element>(self, task: &Task<'_, T>) -> Vec<f32> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the processor's features were detected")]
+            // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
+            Self::Avx512 => unsafe { run_avx512(task) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "the processor's features were detected")]
+            // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
+            Self::Avx2 => unsafe { run_avx2(task) },
+            Self::Portable => run_in::<T, false>(task),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn run_avx512<T: Element>(task: &Task<'_, T>) -> Vec<f32> {
+    run_in::<T, true>(task)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<T: Element>(task: &Task<'_, T>) -> Vec<f32> {
+    run_in::<T, true>(task)
+}
+
+/// A query head's softmax so far: the greatest score, and the sum of exponentials below it.
+#[derive(Clone, Copy)]
+struct Running {
+    greatest: f32,
+    total: f32,
+}
+
+/// Block after block, in the order of positions; what a row sees of a block does not depend on the
+/// other rows of its tile.
+#[inline(always)]
+fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
+    let &Task {
+        op,
+        tile,
+        dim,
+        heads,
+        kv_heads,
+        head,
+        ..
+    } = task;
+    let group = heads / kv_heads;
+    let rows = tile.tokens * group;
+    let mut queries = vec![0f32; rows * dim];
+    for (token, queries) in queries.chunks_exact_mut(group * dim).enumerate() {
+        let at = ((tile.first + token) * heads + head * group) * dim;
+        widen(&task.q[at..at + group * dim], queries);
+    }
+    let start = Running {
+        greatest: f32::NEG_INFINITY,
+        total: 0.0,
+    };
+    let mut running = vec![start; rows];
+    let mut sums = vec![0f32; rows * dim];
+    let (mut keys, mut values) = (
+        vec![0f32; BLOCK_TOKENS * dim],
+        vec![0f32; BLOCK_TOKENS * dim],
+    );
+    let first_seen = |position: usize| op.window.map_or(0, |w| (position + 1).saturating_sub(w));
+    let (from, to) = (first_seen(tile.position), tile.position + tile.tokens);
+    for block in from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS) {
+        let begin = block * BLOCK_TOKENS;
+        let here = BLOCK_TOKENS.min(to - begin);
+        let slot = tile.blocks[block] as usize * BLOCK_TOKENS;
+        for offset in 0..here {
+            let at = ((slot + offset) * kv_heads + head) * dim;
+            let row = offset * dim..(offset + 1) * dim;
+            widen(&task.keys[at..at + dim], &mut keys[row.clone()]);
+            widen(&task.values[at..at + dim], &mut values[row]);
+        }
+        for row in 0..rows {
+            let position = tile.position + row / group;
+            let low = first_seen(position).saturating_sub(begin);
+            let high = (position + 1).saturating_sub(begin).min(here);
+            if low < high {
+                let part = low * dim..high * dim;
+                let span = row * dim..(row + 1) * dim;
+                absorb::<FUSED>(
+                    op,
+                    &queries[span.clone()],
+                    (&keys[part.clone()], &values[part]),
+                    &mut running[row],
+                    &mut sums[span],
+                );
+            }
+        }
+    }
+    for (sums, running) in sums.chunks_exact_mut(dim).zip(&running) {
+        sums.iter_mut().for_each(|sum| *sum /= running.total);
+    }
+    sums
+}
+
+/// Takes some keys and values, `[n ≤ 32, D]` each, into a query head's softmax.
+#[inline(always)]
+fn absorb<const FUSED: bool>(
+    op: &PagedAttention<'_>,
+    query: &[f32],
+    (keys, values): (&[f32], &[f32]),
+    running: &mut Running,
+    sums: &mut [f32],
+) {
+    let dim = query.len();
+    let mut scores = [0f32; BLOCK_TOKENS];
+    let mut greatest = running.greatest;
+    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(dim)) {
+        *score = dot::<FUSED>(query, key) * op.scale;
+        if let Some(cap) = op.softcap {
+            *score = cap * (*score / cap).tanh();
+        }
+        greatest = greatest.max(*score);
+    }
+    let kept = (running.greatest - greatest).exp();
+    if kept != 1.0 {
+        sums.iter_mut().for_each(|sum| *sum *= kept);
+    }
+    running.total *= kept;
+    running.greatest = greatest;
+    for (score, value) in scores.iter().zip(values.chunks_exact(dim)) {
+        let weight = (score - greatest).exp();
+        running.total += weight;
+        for (sum, value) in sums.iter_mut().zip(value) {
+            *sum = multiply_add::<FUSED>(weight, *value, *sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn widen<T: Element>(from: &[T], to: &mut [f32]) {
+    to.iter_mut()
+        .zip(from)
+        .for_each(|(to, from)| *to = from.widen());
+}
+
+/// Sums in 16 lanes, then the lanes in order.
+#[inline(always)]
+fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let (a_wide, a_rest) = a.as_chunks::<LANES>();
+    let (b_wide, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0f32; LANES];
+    for (a, b) in a_wide.iter().zip(b_wide) {
+        for lane in 0..LANES {
+            sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
+    sums.iter().sum::<f32>() + rest
+}
+
+#[inline(always)]
+fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

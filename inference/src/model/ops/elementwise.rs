@@ -1,80 +1,145 @@
-//! Operations within a row: RMS norm, and SiLU of the gate times the up projection.
+//! Operations element by element: the gate times the up projection, scaling, the residual sum, and
+//! what is done to the logits.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail};
 
 use super::{Element, by_dtype, contiguous};
+use crate::model::config::Activation;
 
-/// `x / sqrt(mean(x²) + eps) · w` over the last dimension (Zhang & Sennrich 2019). The normed value is
-/// rounded to the type of `x` before it meets the weight, as `transformers` does.
-pub(in crate::model) struct RmsNorm {
-    pub(in crate::model) eps: f32,
+/// `[T, 2F]`, gate beside up → `[T, F]`: `activation(gate) · up`, each rounded once.
+pub(in crate::model) struct GatedMul(pub(in crate::model) Activation);
+
+impl CustomOp1 for GatedMul {
+    fn name(&self) -> &'static str {
+        "gated_mul"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (t, width) = layout.shape().dims2()?;
+        let storage = by_dtype!(x, "gated_mul", gated_mul(self.0, x, layout, width))?;
+        Ok((storage, Shape::from((t, width / 2))))
+    }
 }
 
-impl CustomOp2 for RmsNorm {
+fn gated_mul<T: Element>(
+    activation: Activation,
+    x: &CpuStorage,
+    layout: &Layout,
+    width: usize,
+) -> Result<CpuStorage> {
+    let x = contiguous::<T>(x, layout)?;
+    let function = match activation {
+        Activation::Silu => silu,
+        Activation::GeluTanh => gelu_tanh,
+    };
+    let mut out = Vec::with_capacity(x.len() / 2);
+    for row in x.chunks(width) {
+        let (gate, up) = row.split_at(width / 2);
+        out.extend(gate.iter().zip(up).map(|(gate, up)| {
+            let activated = T::round(function(gate.widen())).widen();
+            T::round(activated * up.widen())
+        }));
+    }
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+fn silu(x: f32) -> f32 {
+    x / (1.0 + (-x).exp())
+}
+
+/// Hendrycks & Gimpel 2016, by tanh.
+fn gelu_tanh(x: f32) -> f32 {
+    const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + (ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)).tanh())
+}
+
+/// `x · factor`, rounded once.
+pub(in crate::model) struct Scale(pub(in crate::model) f32);
+
+impl CustomOp1 for Scale {
     fn name(&self) -> &'static str {
-        "rms_norm"
+        "scale"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let storage = by_dtype!(x, "scale", scale(self.0, x, layout))?;
+        Ok((storage, layout.shape().clone()))
+    }
+}
+
+fn scale<T: Element>(factor: f32, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
+    let scaled = contiguous::<T>(x, layout)?
+        .iter()
+        .map(|x| T::round(x.widen() * factor));
+    Ok(T::to_cpu_storage_owned(scaled.collect()))
+}
+
+/// The residual sum `x + y · scale`; product and sum are each rounded.
+pub(in crate::model) struct AddScaled(pub(in crate::model) f32);
+
+impl CustomOp2 for AddScaled {
+    fn name(&self) -> &'static str {
+        "add_scaled"
     }
 
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        if x_layout.shape() != y_layout.shape() {
+            bail!("add_scaled takes two tensors of one shape");
+        }
         let storage = by_dtype!(
             x,
-            "rms_norm",
-            rms_norm((x, x_layout), (w, w_layout), self.eps)
+            "add_scaled",
+            add_scaled(self.0, (x, x_layout), (y, y_layout))
         )?;
         Ok((storage, x_layout.shape().clone()))
     }
 }
 
-fn rms_norm<T: Element>(
+fn add_scaled<T: Element>(
+    factor: f32,
     (x, x_layout): (&CpuStorage, &Layout),
-    (w, w_layout): (&CpuStorage, &Layout),
-    eps: f32,
+    (y, y_layout): (&CpuStorage, &Layout),
 ) -> Result<CpuStorage> {
-    let x = contiguous::<T>(x, x_layout)?;
-    let w = contiguous::<T>(w, w_layout)?;
-    let mut out = Vec::with_capacity(x.len());
-    for row in x.chunks(w.len()) {
-        let squares: f32 = row.iter().map(|v| v.widen() * v.widen()).sum();
-        let scale = 1.0 / (squares / w.len() as f32 + eps).sqrt();
-        out.extend(row.iter().zip(w).map(|(x, w)| {
-            let normed = T::round(x.widen() * scale).widen();
-            T::round(normed * w.widen())
-        }));
-    }
-    Ok(T::to_cpu_storage_owned(out))
+    let (x, y) = (contiguous::<T>(x, x_layout)?, contiguous::<T>(y, y_layout)?);
+    let sums = x.iter().zip(y).map(|(x, y)| {
+        let scaled = T::round(y.widen() * factor).widen();
+        T::round(x.widen() + scaled)
+    });
+    Ok(T::to_cpu_storage_owned(sums.collect()))
 }
 
-/// `[T, 2F]`, gate beside up → `[T, F]`: `silu(gate) · up`, each rounded once.
-pub(in crate::model) struct SiluMul;
+/// `cap · tanh(x / divisor / cap)`; without a cap `x / divisor`. In f32.
+pub(in crate::model) struct LogitsScale {
+    pub(in crate::model) divisor: f32,
+    pub(in crate::model) softcap: Option<f32>,
+}
 
-impl CustomOp1 for SiluMul {
+impl LogitsScale {
+    /// Whether it changes anything.
+    pub(in crate::model) fn is_neutral(&self) -> bool {
+        self.divisor == 1.0 && self.softcap.is_none()
+    }
+}
+
+impl CustomOp1 for LogitsScale {
     fn name(&self) -> &'static str {
-        "silu_mul"
+        "logits_scale"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (t, width) = layout.shape().dims2()?;
-        let storage = by_dtype!(x, "silu_mul", silu_mul(x, layout, width))?;
-        Ok((storage, Shape::from((t, width / 2))))
+        let x = contiguous::<f32>(x, layout)?
+            .iter()
+            .map(|x| x / self.divisor);
+        let scaled = match self.softcap {
+            None => x.collect(),
+            Some(cap) => x.map(|x| cap * (x / cap).tanh()).collect(),
+        };
+        Ok((CpuStorage::F32(scaled), layout.shape().clone()))
     }
-}
-
-fn silu_mul<T: Element>(x: &CpuStorage, layout: &Layout, width: usize) -> Result<CpuStorage> {
-    let x = contiguous::<T>(x, layout)?;
-    let mut out = Vec::with_capacity(x.len() / 2);
-    for row in x.chunks(width) {
-        let (gate, up) = row.split_at(width / 2);
-        out.extend(gate.iter().zip(up).map(|(gate, up)| {
-            let gate = gate.widen();
-            let silu = T::round(gate / (1.0 + (-gate).exp())).widen();
-            T::round(silu * up.widen())
-        }));
-    }
-    Ok(T::to_cpu_storage_owned(out))
 }

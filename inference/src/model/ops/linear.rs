@@ -4,34 +4,58 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{Element, by_dtype, contiguous};
+use super::{
+    Element, by_dtype, contiguous,
+    stacked::{Part, StackedMatMul},
+};
 
-/// A linear layer. `weight` `[N, K]`, `bias` `[N]`.
+/// A linear layer, `[N, K]` and a bias `[N]`, however its weights are stored.
 #[derive(Debug, Clone)]
 pub(in crate::model) struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
 }
 
+#[derive(Debug, Clone)]
+enum Weight {
+    Dense(Tensor),
+    /// Rows one below the other, some or all of them quantized.
+    Stacked(Vec<Part>),
+}
+
 impl Linear {
+    /// Of a dense weight `[N, K]`.
     pub(in crate::model) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        let weight = Weight::Dense(weight);
+        Self { weight, bias }
+    }
+
+    /// Of parts that lie one below the other; each has the same `K`.
+    pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Self {
+        let weight = Weight::Stacked(parts);
         Self { weight, bias }
     }
 
     /// `[T, K]` → `[T, N]`, in the type of `x`.
     pub(in crate::model) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, MatMul { wide: false })
+        self.apply(x, false)
     }
 
     /// `[T, K]` → `[T, N]` in f32, whatever the type of `x`.
     pub(in crate::model) fn forward_wide(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, MatMul { wide: true })
+        self.apply(x, true)
     }
 
-    fn apply(&self, x: &Tensor, op: MatMul) -> Result<Tensor> {
-        match &self.bias {
-            None => x.apply_op2_no_bwd(&self.weight, &op),
-            Some(bias) => x.apply_op3_no_bwd(&self.weight, bias, &op),
+    fn apply(&self, x: &Tensor, wide: bool) -> Result<Tensor> {
+        match (&self.weight, &self.bias) {
+            (Weight::Dense(weight), None) => x.apply_op2_no_bwd(weight, &MatMul { wide }),
+            (Weight::Dense(weight), Some(bias)) => {
+                x.apply_op3_no_bwd(weight, bias, &MatMul { wide })
+            }
+            (Weight::Stacked(parts), bias) => {
+                let bias = bias.as_ref();
+                x.apply_op1_no_bwd(&StackedMatMul { parts, bias, wide })
+            }
         }
     }
 }
@@ -58,14 +82,8 @@ impl MatMul {
             "linear",
             products((x, x_layout), (w, w_layout), bias, (t, n, k))
         )?;
-        let shape = Shape::from((t, n));
         let wide = self.wide || matches!(x, CpuStorage::F32(_));
-        let storage = if wide {
-            f32::to_cpu_storage_owned(transposed(&columns, t, n, |value| value))
-        } else {
-            bf16::to_cpu_storage_owned(transposed(&columns, t, n, bf16::from_f32))
-        };
-        Ok((storage, shape))
+        Ok((rounded(&columns, t, n, wide), Shape::from((t, n))))
     }
 }
 
@@ -104,7 +122,7 @@ impl CustomOp3 for MatMul {
 }
 
 /// Weight rows of one task.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 
 /// The products `[N, T]`, weight row by weight row: each row is widened once and meets every token.
 fn products<T: Element>(
@@ -113,32 +131,57 @@ fn products<T: Element>(
     bias: Option<(&CpuStorage, &Layout)>,
     (t, n, k): (usize, usize, usize),
 ) -> Result<Vec<f32>> {
-    let x: Vec<f32> = contiguous::<T>(x, x_layout)?
-        .iter()
-        .map(|v| v.widen())
-        .collect();
+    let x = widened::<T>(x, x_layout)?;
     let w = contiguous::<T>(w, w_layout)?;
     let bias = bias
-        .map(|(storage, layout)| contiguous::<T>(storage, layout))
+        .map(|(storage, layout)| widened::<T>(storage, layout))
         .transpose()?;
     let mut columns = vec![0f32; n * t];
+    dense_products(&x, w, k, &mut columns);
+    if let Some(bias) = bias {
+        add_bias(&mut columns, &bias, t);
+    }
+    Ok(columns)
+}
+
+/// The products `[N, T]` of `x` `[T, K]` and `w` `[N, K]`.
+pub(super) fn dense_products<T: Element>(x: &[f32], w: &[T], k: usize, columns: &mut [f32]) {
+    let t = x.len() / k;
     let kernel = Kernel::detect();
     columns
         .par_chunks_mut(ROWS * t)
         .zip(w.par_chunks(ROWS * k))
-        .enumerate()
-        .for_each(|(chunk, (columns, w))| {
+        .for_each(|(columns, w)| {
             let mut wide = vec![0f32; k];
-            for (row, (column, w)) in columns.chunks_mut(t).zip(w.chunks(k)).enumerate() {
+            for (column, w) in columns.chunks_mut(t).zip(w.chunks(k)) {
                 wide.iter_mut()
                     .zip(w)
                     .for_each(|(wide, w)| *wide = w.widen());
-                let bias = bias.map_or(0.0, |bias| bias[chunk * ROWS + row].widen());
-                kernel.dots(&x, &wide, column);
-                column.iter_mut().for_each(|value| *value += bias);
+                kernel.dots(x, &wide, column);
             }
         });
-    Ok(columns)
+}
+
+/// Adds `bias[n]` to row `n` of `columns`, `[N, T]`.
+pub(super) fn add_bias(columns: &mut [f32], bias: &[f32], t: usize) {
+    for (column, bias) in columns.chunks_mut(t).zip(bias) {
+        column.iter_mut().for_each(|value| *value += bias);
+    }
+}
+
+/// The data of a contiguous tensor, in f32.
+pub(super) fn widened<T: Element>(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
+    let data = contiguous::<T>(storage, layout)?;
+    Ok(data.iter().map(|value| value.widen()).collect())
+}
+
+/// `[N, T]` → `[T, N]`, as f32 where `wide`, else rounded to bf16.
+pub(super) fn rounded(columns: &[f32], t: usize, n: usize, wide: bool) -> CpuStorage {
+    if wide {
+        f32::to_cpu_storage_owned(transposed(columns, t, n, |value| value))
+    } else {
+        bf16::to_cpu_storage_owned(transposed(columns, t, n, bf16::from_f32))
+    }
 }
 
 /// `[N, T]` → `[T, N]`.

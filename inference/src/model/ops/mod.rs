@@ -5,17 +5,29 @@
 //! arithmetic: a token's result does not depend on what else is in the batch.
 
 mod attention;
+mod blocks;
+mod cache_write;
 mod elementwise;
+mod embedding;
+mod experts;
 mod linear;
+mod norm;
 mod rotary;
+mod stacked;
 
 use candle_core::{CpuStorage, Layout, Result, WithDType, bail};
 use half::bf16;
 
-pub(super) use attention::{CacheWrite, PagedAttention};
-pub(super) use elementwise::{RmsNorm, SiluMul};
+pub(super) use attention::PagedAttention;
+pub(super) use blocks::{BlockMatrix, BlockType};
+pub(super) use cache_write::CacheWrite;
+pub(super) use elementwise::{AddScaled, GatedMul, LogitsScale, Scale};
+pub(super) use embedding::Embedding;
+pub(super) use experts::{Expert, Experts};
 pub(super) use linear::Linear;
+pub(super) use norm::RmsNorm;
 pub(super) use rotary::Rotary;
+pub(super) use stacked::Part;
 
 /// A number that weights and activations are stored as; arithmetic is in f32.
 pub(super) trait Element: WithDType {

@@ -6,11 +6,13 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 
 use super::{Element, by_dtype, contiguous};
 
-/// Rotates `[T, H, D]` by each token's position: dimension i with i + D/2 (the half-split form of
-/// Llama and Qwen).
+/// Turns the first `dim` dimensions of `[T, H, D]` by each token's position: dimension i with
+/// i + dim/2 (the half-split form that Hugging Face's files are saved for). The others stay.
 pub(in crate::model) struct Rotary<'a> {
-    /// `[context, D]`: cosines, then sines.
+    /// `[context, dim]`: cosines, then sines.
     pub(in crate::model) table: Arc<Vec<f32>>,
+    /// Dimensions that turn.
+    pub(in crate::model) dim: usize,
     /// `[T]`
     pub(in crate::model) positions: &'a [u32],
 }
@@ -28,20 +30,19 @@ impl CustomOp1 for Rotary<'_> {
 
 /// Cosines, sines, products and sum are each rounded to the type of `x`, as `transformers` does.
 fn rotate<T: Element>(op: &Rotary<'_>, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
-    let (_, heads, dim) = layout.shape().dims3()?;
-    let x = contiguous::<T>(x, layout)?;
+    let (_, heads, head_dim) = layout.shape().dims3()?;
     let round = |value: f32| T::round(value).widen();
-    let mut out = vec![T::round(0.0); x.len()];
-    let tokens = x.chunks(heads * dim).zip(out.chunks_mut(heads * dim));
-    for ((x, out), &position) in tokens.zip(op.positions) {
-        let row = &op.table[position as usize * dim..][..dim];
-        for (x, out) in x.chunks(dim).zip(out.chunks_mut(dim)) {
-            let half = dim / 2;
+    let half = op.dim / 2;
+    let mut out = contiguous::<T>(x, layout)?.to_vec();
+    let tokens = out.chunks_mut(heads * head_dim);
+    for (token, &position) in tokens.zip(op.positions) {
+        let row = &op.table[position as usize * op.dim..][..op.dim];
+        for head in token.chunks_mut(head_dim) {
             for i in 0..half {
                 let (cos, sin) = (round(row[i]), round(row[half + i]));
-                let (a, b) = (x[i].widen(), x[half + i].widen());
-                out[i] = T::round(round(a * cos) - round(b * sin));
-                out[half + i] = T::round(round(b * cos) + round(a * sin));
+                let (a, b) = (head[i].widen(), head[half + i].widen());
+                head[i] = T::round(round(a * cos) - round(b * sin));
+                head[half + i] = T::round(round(b * cos) + round(a * sin));
             }
         }
     }

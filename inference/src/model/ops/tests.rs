@@ -6,7 +6,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::model::runner::{BLOCK_TOKENS, Batch};
+use crate::model::{
+    config::{Activation, NormConfig},
+    runner::{BLOCK_TOKENS, Batch},
+};
 
 const DTYPES: [DType; 2] = [DType::F32, DType::BF16];
 
@@ -87,45 +90,66 @@ proptest! {
                 let mean = row.iter().map(|v| v * v).sum::<f32>() / d as f32;
                 row.iter().zip(&ws).map(move |(v, w)| v / (mean + 1e-6).sqrt() * w).collect::<Vec<_>>()
             }).collect();
-            let seen = x.apply_op2_no_bwd(&w, &RmsNorm { eps: 1e-6 }).unwrap();
-            assert_close(&seen, &expected, dtype, "rms_norm");
+            for weight_in_f32 in [false, true] {
+                let config = NormConfig { eps: 1e-6, unit_offset: false, weight_in_f32 };
+                let seen = RmsNorm::new(&w, config).unwrap().forward(&x).unwrap();
+                assert_close(&seen, &expected, dtype, "rms_norm");
+            }
+            let offset = NormConfig { eps: 1e-6, unit_offset: true, weight_in_f32: true };
+            let seen = RmsNorm::new(&w, offset).unwrap().forward(&x).unwrap();
+            let expected: Vec<f32> = expected.iter().zip(ws.iter().cycle())
+                .map(|(product, w)| product / w * (1.0 + w)).collect();
+            assert_close(&seen, &expected, dtype, "rms_norm with the offset");
         }
     }
 
     #[test]
-    fn silu_mul_gates_the_up_projection(t in 1usize..6, f in 1usize..80, seed: u64) {
+    fn the_gate_opens_the_up_projection(t in 1usize..6, f in 1usize..80, seed: u64) {
         for dtype in DTYPES {
             let x = random(seed, &[t, 2 * f], dtype);
-            let expected: Vec<f32> = numbers(&x).chunks(2 * f).flat_map(|row| {
-                (0..f).map(|i| row[i] / (1.0 + (-row[i]).exp()) * row[f + i]).collect::<Vec<_>>()
-            }).collect();
-            assert_close(&x.apply_op1_no_bwd(&SiluMul).unwrap(), &expected, dtype, "silu_mul");
+            let xs = numbers(&x);
+            let gated = |function: fn(f32) -> f32| -> Vec<f32> {
+                let row = |row: &[f32]| -> Vec<f32> {
+                    (0..f).map(|i| function(row[i]) * row[f + i]).collect()
+                };
+                xs.chunks(2 * f).flat_map(row).collect()
+            };
+            let silu = gated(|x| x / (1.0 + (-x).exp()));
+            let gelu = gated(|x| {
+                let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                0.5 * x * (1.0 + inner.tanh())
+            });
+            for (activation, expected) in [(Activation::Silu, silu), (Activation::GeluTanh, gelu)] {
+                let seen = x.apply_op1_no_bwd(&GatedMul(activation)).unwrap();
+                assert_close(&seen, &expected, dtype, "gated_mul");
+            }
         }
     }
 
     #[test]
     fn rotary_turns_pairs_by_the_angle_of_their_position(t in 1usize..6, heads in 1usize..4, seed: u64) {
-        let dim = 8;
+        let (dim, still) = (8, 3);
         let rope = crate::model::rope::RopeParameters {
             theta: 10_000.0,
+            dim,
             kind: crate::model::rope::RopeKind::Default,
         };
-        let table = std::sync::Arc::new(rope.table(dim, 32));
+        let (table, width) = (std::sync::Arc::new(rope.table(32)), dim + still);
         let positions: Vec<u32> = (0..t as u32).map(|i| (i * 7 + seed as u32 % 5) % 32).collect();
         for dtype in DTYPES {
-            let x = random(seed, &[t, heads, dim], dtype);
+            let x = random(seed, &[t, heads, width], dtype);
             let xs = numbers(&x);
             let mut expected = xs.clone();
-            for (row, x) in xs.chunks(dim).enumerate() {
+            for (row, x) in xs.chunks(width).enumerate() {
                 for i in 0..dim / 2 {
                     let frequency = 10_000f64.powf(-2.0 * i as f64 / dim as f64);
                     let angle = f64::from(positions[row / heads]) * frequency;
                     let (a, b) = (f64::from(x[i]), f64::from(x[i + dim / 2]));
-                    expected[row * dim + i] = (a * angle.cos() - b * angle.sin()) as f32;
-                    expected[row * dim + i + dim / 2] = (b * angle.cos() + a * angle.sin()) as f32;
+                    expected[row * width + i] = (a * angle.cos() - b * angle.sin()) as f32;
+                    expected[row * width + i + dim / 2] = (b * angle.cos() + a * angle.sin()) as f32;
                 }
             }
-            let op = Rotary { table: table.clone(), positions: &positions };
+            let op = Rotary { table: table.clone(), dim, positions: &positions };
             assert_close(&x.apply_op1_no_bwd(&op).unwrap(), &expected, dtype, "rotary");
         }
     }
@@ -133,23 +157,35 @@ proptest! {
     #[test]
     fn paged_attention_is_softmax_over_the_own_past(
         lens in prop::collection::vec((1usize..80, 1usize..20), 1..4),
-        kv_heads in 1usize..3, group in 1usize..4, seed: u64,
+        kv_heads in 1usize..3, group in 1usize..4, dim in 1usize..40, seed: u64,
+        window in prop::option::of(1usize..90), softcap in prop::option::of(0.2f32..3.0),
     ) {
         for dtype in DTYPES {
-            check_attention(&lens, kv_heads, group, seed, dtype);
+            let sizes = Sizes { kv_heads, group, dim, window, softcap };
+            check_attention(&lens, &sizes, seed, dtype);
         }
     }
 }
 
-/// Sequences of `past + new` tokens, of which `new` are in the batch, blocks dealt out in disorder.
-fn check_attention(
-    lens: &[(usize, usize)],
+/// What an attention is like.
+struct Sizes {
     kv_heads: usize,
     group: usize,
-    seed: u64,
-    dtype: DType,
-) {
-    let (dim, heads) = (16, kv_heads * group);
+    dim: usize,
+    window: Option<usize>,
+    softcap: Option<f32>,
+}
+
+/// Sequences of `past + new` tokens, of which `new` are in the batch, blocks dealt out in disorder.
+fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DType) {
+    let &Sizes {
+        kv_heads,
+        group,
+        dim,
+        window,
+        softcap,
+    } = sizes;
+    let heads = kv_heads * group;
     let blocks_of = |&(past, new): &(usize, usize)| (past + new).div_ceil(BLOCK_TOKENS);
     let total: usize = lens.iter().map(blocks_of).sum();
     let mut free: Vec<u32> = (0..total as u32).rev().collect();
@@ -177,6 +213,8 @@ fn check_attention(
     let op = PagedAttention {
         batch: &batch,
         scale: 0.25,
+        softcap,
+        window,
     };
     let seen = q.apply_op3_no_bwd(&keys, &values, &op).unwrap();
 
@@ -194,12 +232,13 @@ fn check_attention(
             for head in 0..heads {
                 let q = &qs[(token * heads + head) * dim..][..dim];
                 let score = |p: usize| -> f32 {
-                    (0..dim)
-                        .map(|d| q[d] * ks[at(p, head / group) + d])
-                        .sum::<f32>()
-                        * 0.25
+                    let products = (0..dim).map(|d| q[d] * ks[at(p, head / group) + d]);
+                    let score = products.sum::<f32>() * 0.25;
+                    softcap.map_or(score, |cap| cap * (score / cap).tanh())
                 };
-                let weights: Vec<f32> = (0..=past + row).map(|p| score(p).exp()).collect();
+                let seen = |p: usize| window.is_none_or(|window| p + window > past + row);
+                let weight = |p: usize| if seen(p) { score(p).exp() } else { 0.0 };
+                let weights: Vec<f32> = (0..=past + row).map(weight).collect();
                 let total: f32 = weights.iter().sum();
                 expected.extend((0..dim).map(|d| {
                     let products = weights.iter().enumerate();

@@ -1,0 +1,167 @@
+//! The safetensors files of a model: mapped, their headers checked, tensors by name.
+
+use std::{collections::HashMap, fs::File};
+
+use candle_core::DType;
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, tensor::Metadata};
+use serde::Deserialize;
+
+use super::{
+    mapped::map,
+    saved::{Saved, SavedType, Undo},
+    source::{Location, ModelFiles, at},
+    weights::WeightsError,
+};
+
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a model's safetensors files.
+pub(super) struct Shards {
+    files: Vec<Shard>,
+    /// Which file has a tensor.
+    places: HashMap<String, usize>,
+}
+
+struct Shard {
+    name: String,
+    bytes: Bytes,
+    metadata: Metadata,
+    data_start: usize,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl Shards {
+    /// Maps every file of the model.
+    pub(super) fn open(files: &ModelFiles) -> Result<Self, WeightsError> {
+        let (names, index) = match files.read_optional(INDEX)? {
+            None => (vec![SINGLE.to_owned()], None),
+            Some(json) => {
+                let index: Index = serde_json::from_slice(&json).map_err(WeightsError::Index)?;
+                let mut names: Vec<String> = index.weight_map.values().cloned().collect();
+                names.sort_unstable();
+                names.dedup();
+                (names, Some(index))
+            }
+        };
+        let shards: Vec<Shard> = names
+            .iter()
+            .map(|name| Shard::open(files, name))
+            .collect::<Result<_, _>>()?;
+        let places = match index {
+            None => {
+                let names = shards[0].metadata.offset_keys().into_iter();
+                names.map(|name| (name, 0)).collect()
+            }
+            Some(index) => places(&index, &shards)?,
+        };
+        Ok(Self {
+            files: shards,
+            places,
+        })
+    }
+
+    /// Bytes of all tensors.
+    pub(super) fn bytes(&self) -> u64 {
+        let of_file = |shard: &Shard| (shard.bytes.as_slice().len() - shard.data_start) as u64;
+        self.files.iter().map(of_file).sum()
+    }
+
+    /// Of every tensor.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The type that most of the model is saved in, by its first tensor.
+    pub(super) fn dtype(&self) -> Option<DType> {
+        let tensors = self.files.first()?.metadata.tensors();
+        tensors.values().find_map(|info| candle_dtype(info.dtype))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Saved<'_>> {
+        let shard = &self.files[*self.places.get(name)?];
+        let info = shard.metadata.info(name)?;
+        let (from, to) = info.data_offsets;
+        let kind = match candle_dtype(info.dtype) {
+            Some(dtype) => SavedType::Float(dtype),
+            None => SavedType::Unread(format!("{:?}", info.dtype)),
+        };
+        Some(Saved {
+            file: &shard.name,
+            name: name.to_owned(),
+            shape: info.shape.clone(),
+            kind,
+            bytes: &shard.bytes.as_slice()[shard.data_start + from..shard.data_start + to],
+            undo: Undo::Nothing,
+        })
+    }
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
+impl Shard {
+    fn open(files: &ModelFiles, name: &str) -> Result<Self, WeightsError> {
+        let bytes = match files.locate(name)? {
+            Location::Memory(bytes) => Bytes::Static(bytes),
+            Location::Disk(path) => {
+                let file = File::open(&path).map_err(|error| at(&path, error))?;
+                Bytes::Mapped(map(&file).map_err(|error| at(&path, error))?)
+            }
+        };
+        // The whole file is checked: sizes, offsets, overlaps, and that nothing is cut off.
+        let header = SafeTensors::read_metadata(bytes.as_slice());
+        let (header_len, metadata) = header.map_err(|error| WeightsError::Header {
+            file: name.to_owned(),
+            error,
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            bytes,
+            metadata,
+            data_start: header_len + 8,
+        })
+    }
+}
+
+fn places(index: &Index, shards: &[Shard]) -> Result<HashMap<String, usize>, WeightsError> {
+    let place = |(name, file): (&String, &String)| {
+        let shard = shards.iter().position(|shard| &shard.name == file);
+        let found = shard.filter(|&shard| shards[shard].metadata.info(name).is_some());
+        let missing = || WeightsError::NotInShard {
+            file: file.clone(),
+            name: name.clone(),
+        };
+        Ok((name.clone(), found.ok_or_else(missing)?))
+    };
+    index.weight_map.iter().map(place).collect()
+}
+
+fn candle_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}

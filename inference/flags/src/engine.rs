@@ -12,7 +12,7 @@ use crate::{
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct EngineFlags {
-    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors;
+    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors; a *.gguf file;
     /// hf://org/repo[/file.gguf][@revision]; s3://bucket/prefix; oci://registry/repository:tag;
     /// or builtin://demo
     #[arg(long, value_name = "FOLDER|URI", help_heading = "Model")]

@@ -12,7 +12,7 @@ use crate::{
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct EngineFlags {
-    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors;
+    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors; a *.gguf file;
     /// hf://org/repo[/file.gguf][@revision]; s3://bucket/prefix; oci://registry/repository:tag;
     /// or builtin://demo
     #[arg(long, value_name = "FOLDER|URI", help_heading = "Model")]
@@ -214,7 +214,9 @@ pub enum PerRequestMetrics {
     name = "candela-engine",
     version,
     about = "An OpenAI-compatible inference engine that says what each request cost",
-    after_help = "candela-engine pull MODEL brings a model to this machine without serving it; see pull --help."
+    after_help = "Other commands, each with --help:\n  \
+                  candela-engine inspect MODEL  says what a model is and what it needs\n  \
+                  candela-engine pull MODEL     brings a model to this machine without serving it"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -4,7 +4,11 @@
 //! `logits --model FOLDER --prompts prompts.json --out logits.safetensors`, where `prompts.json` is a
 //! list of lists of token ids. The tensor named `3` holds the logits of the fourth prompt, `[T, V]` f32.
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use candela_engine::{

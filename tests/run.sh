@@ -49,6 +49,10 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+gguf() {
+    tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -68,12 +72,14 @@ section format cargo fmt --all --check
 section clippy cargo clippy --locked --workspace --all-targets --test cluster -- -D warnings
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
+section hub tests/hub/run.sh
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")
     CANDELA_IMAGES=$(cat "$logs/images")
     export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
     section parity parity
+    section gguf gguf
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

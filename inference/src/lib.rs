@@ -5,6 +5,7 @@
 //! appears in `model` only; only `server` sees everything.
 
 pub mod engine;
+pub mod fetch;
 pub mod finish_reason;
 pub mod inspect;
 pub mod model;

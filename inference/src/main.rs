@@ -1,18 +1,20 @@
-//! `candela-engine`: parses the flags, sets up the log, and runs the server, or describes a model
-//! (`inspect`).
+//! `candela-engine`: parses the flags, sets up the log, and runs the server, fetches a model (`pull`), or
+//! describes one (`inspect`).
 
 use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
 use candela_engine::{
     engine::MonotonicClock,
+    fetch::{self, DownloadProgress, FetchOptions},
     server::{self, limits},
 };
-use candela_flags::{EngineFlags, InspectFlags, LogFormat};
+use candela_flags::{EngineFlags, InspectFlags, LogFormat, PullFlags};
 use tokio::{net::TcpListener, runtime};
 
 fn main() -> ExitCode {
@@ -22,6 +24,10 @@ fn main() -> ExitCode {
         Some("inspect") => candela_flags::parse_inspect_flags(args.drain(1..)).map(|flags| {
             start_log(flags.engine.log_format);
             inspect(&flags)
+        }),
+        Some("pull") => candela_flags::parse_pull_flags(args.drain(1..)).map(|flags| {
+            start_log(flags.log_format);
+            pull(flags)
         }),
         _ => candela_flags::parse_engine_flags(args).map(|flags| {
             start_log(flags.log_format);
@@ -46,6 +52,28 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Brings a model to this machine, and prints where it is.
+fn pull(flags: PullFlags) -> anyhow::Result<()> {
+    let PullFlags {
+        model,
+        download_dir,
+        download_plain_http,
+        verify,
+        log_format: _,
+    } = flags;
+    let options = FetchOptions {
+        download_dir,
+        plain_http: download_plain_http,
+        verify,
+    };
+    let progress = Arc::new(DownloadProgress::default());
+    let fetched = fetch::fetch(&model, &options, &progress)?.with_context(|| {
+        format!("{model} is no hf://, s3:// or oci:// model: there is nothing to download")
+    })?;
+    let path = fetched.path.display();
+    writeln!(std::io::stdout(), "{path}").context("printing where the model is")
 }
 
 /// Prints what a model is and what it needs.

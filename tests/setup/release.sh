@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds candela-engine and candela-operator optimised, once for the demo, the images and the suites alike, with the example
-# programs that the suites use, and prints the folder they are in. They are linked statically where the machine can do that, so that they run in an empty image.
+# Builds candela-engine and candela-operator optimised, once for the demo, the images and the suites alike, and prints the
+# folder they are in. They are linked statically where the machine can do that, so that they run in an empty image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/candela/target}
@@ -11,5 +11,6 @@ if [[ $host == *-linux-gnu ]] && echo 'int main(void) { return 0; }' | cc -stati
     variable=CARGO_TARGET_$(echo "$host" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
     export "$variable=-C target-feature=+crt-static"
 fi
-cargo build --release --locked --target "$host" --package candela-engine --package candela-operator --bins --example logits >&2
+cargo build --release --locked --target "$host" --package candela-engine --package candela-operator \
+    --bins --example logits >&2
 echo "$CARGO_TARGET_DIR/$host/release"

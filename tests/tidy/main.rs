@@ -32,7 +32,9 @@ const WIRE: &[&str] = &[
 ];
 const ALL: &[&str] = &[
     "engine",
+    "fetch",
     "finish_reason",
+    "inspect",
     "model",
     "openai",
     "prompt",
@@ -66,6 +68,22 @@ const RULES: &[Rule] = &[
         part: "engine",
         ours: &["finish_reason", "sampling", "stats", "model::runner"],
         never: WIRE,
+    },
+    Rule {
+        part: "fetch",
+        ours: &[],
+        never: &[
+            "axum",
+            "candela_flags",
+            "candle_core",
+            "hyper",
+            "tokenizers",
+        ],
+    },
+    Rule {
+        part: "inspect.rs",
+        ours: &["model"],
+        never: &["axum", "hyper", "tokenizers", "candle_core"],
     },
     Rule {
         part: "model/runner.rs",

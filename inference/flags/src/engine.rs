@@ -12,13 +12,24 @@ use crate::{
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct EngineFlags {
-    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors, or builtin://demo
+    /// Model to serve: a folder with config.json, tokenizer.json and *.safetensors; a *.gguf file;
+    /// hf://org/repo[/file.gguf][@revision]; s3://bucket/prefix; oci://registry/repository:tag;
+    /// or builtin://demo
     #[arg(long, value_name = "FOLDER|URI", help_heading = "Model")]
     pub model: String,
 
     /// Name that clients ask for; may be given several times [default: the value of --model]
     #[arg(long, value_name = "NAME", num_args = 1.., help_heading = "Model")]
     pub served_model_name: Vec<String>,
+
+    /// Folder that keeps downloaded models; processes and pods may share it
+    /// [default: candela/models in the user's cache]
+    #[arg(long, value_name = "FOLDER", help_heading = "Model")]
+    pub download_dir: Option<PathBuf>,
+
+    /// Allow downloads over plain http from other machines than this one
+    #[arg(long, help_heading = "Model")]
+    pub download_plain_http: bool,
 
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
@@ -116,7 +127,7 @@ pub struct EngineFlags {
         overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
         help_heading = "Scheduler"
     )]
-    prefix_caching_on: (),
+    pub prefix_caching_on: (),
 
     /// Compute every prompt as a whole
     #[arg(
@@ -202,7 +213,10 @@ pub enum PerRequestMetrics {
 #[command(
     name = "candela-engine",
     version,
-    about = "An OpenAI-compatible inference engine that says what each request cost"
+    about = "An OpenAI-compatible inference engine that says what each request cost",
+    after_help = "Other commands, each with --help:\n  \
+                  candela-engine inspect MODEL  says what a model is and what it needs\n  \
+                  candela-engine pull MODEL     brings a model to this machine without serving it"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -258,6 +272,8 @@ impl EngineFlags {
         Self {
             model: model.into(),
             served_model_name: Vec::new(),
+            download_dir: None,
+            download_plain_http: false,
             dtype: Dtype::Auto,
             quantization: Quantization::None,
             max_model_len: None,
@@ -311,6 +327,8 @@ impl EngineFlags {
         let Self {
             model,
             served_model_name,
+            download_dir,
+            download_plain_http,
             dtype,
             quantization,
             max_model_len,
@@ -342,6 +360,11 @@ impl EngineFlags {
         for name in served_model_name {
             args.value("served-model-name", name);
         }
+        args.given(
+            "download-dir",
+            download_dir.as_ref().map(|p| p.display()).as_ref(),
+        );
+        args.switch("download-plain-http", *download_plain_http);
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
         args.changed(
             "quantization",

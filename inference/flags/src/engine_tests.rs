@@ -51,6 +51,8 @@ prop_compose! {
         flags.log_format = [LogFormat::Text, LogFormat::Json][usize::from(details)];
         flags.sse_keep_alive_interval = KeepAliveSeconds::new(keep_alive).unwrap();
         flags.usage_log = path.clone().map(PathBuf::from);
+        flags.download_dir = path.clone().map(PathBuf::from);
+        flags.download_plain_http = headers;
         flags.api_key_file = path.clone().map(PathBuf::from);
         flags.chat_template = path.map(PathBuf::from);
         flags

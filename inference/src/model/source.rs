@@ -14,7 +14,8 @@ pub enum SourceError {
     /// The URI is of no form we know.
     #[error(
         "--model {uri}: not a model this engine can load: give a folder with config.json, \
-         tokenizer.json and *.safetensors, a *.gguf file, or builtin://demo"
+         tokenizer.json and *.safetensors, a *.gguf file, an hf://, s3:// or oci:// address, or \
+         builtin://demo"
     )]
     UnknownForm {
         /// What was asked for.

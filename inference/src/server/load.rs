@@ -4,11 +4,15 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use candela_flags::EngineFlags;
 
-use super::{state::Serving, wall_clock};
+use super::{
+    state::{Serving, StartProgress},
+    wall_clock,
+};
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
+    fetch::{self, DownloadProgress, FetchError, FetchOptions},
     inspect::Report,
-    model::{self, LoadProgress, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
+    model::{self, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
@@ -17,6 +21,9 @@ use crate::{
 /// The model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The model cannot be brought to this machine.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A file cannot be had.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -78,19 +85,19 @@ pub struct Loaded {
     pub(super) kv_blocks: usize,
 }
 
-/// Loads the model that the flags name, and starts its engine. For a thread of its own.
+/// Fetches and loads the model that the flags name, and starts its engine. For a thread of its own.
 ///
 /// # Errors
 /// [`LoadError`], naming file, tensor or setting.
-pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded, LoadError> {
-    let files = model::open(&flags.model)?;
+pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loaded, LoadError> {
+    let files = open_model(flags, &progress.download)?;
     let template = chat_template(&files, flags)?;
     let defaults = match files.read_optional("generation_config.json")? {
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
     };
     let tokenizer = files.read("tokenizer.json")?;
-    let model = model::load(&files, flags, progress)?;
+    let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
             tokenizer: Tokenizer::from_bytes(&tokenizer, model.vocab_size)?,
@@ -112,7 +119,7 @@ pub fn load_model(flags: &EngineFlags, progress: &LoadProgress) -> Result<Loaded
 /// # Errors
 /// [`LoadError`], naming file, tensor or setting, as loading would.
 pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
-    let files = model::open(&flags.model)?;
+    let files = open_model(flags, &Arc::default())?;
     let description = model::describe(&files, flags)?;
     let tokenizer = files.read("tokenizer.json")?;
     let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
@@ -122,6 +129,21 @@ pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
         tokenizer_tokens: tokenizer.token_count(),
         chat_template: chat_template(&files, flags)?.is_some(),
     })
+}
+
+/// The model's files, fetched where they are not on this machine.
+fn open_model(
+    flags: &EngineFlags,
+    progress: &Arc<DownloadProgress>,
+) -> Result<ModelFiles, LoadError> {
+    let options = FetchOptions {
+        download_dir: flags.download_dir.clone(),
+        plain_http: flags.download_plain_http,
+        verify: false,
+    };
+    let fetched = fetch::fetch(&flags.model, &options, progress)?;
+    let path = fetched.map(|fetched| fetched.path.display().to_string());
+    Ok(model::open(path.as_ref().unwrap_or(&flags.model))?)
 }
 
 fn chat_template(

@@ -34,4 +34,5 @@ pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
+pub use state::StartProgress;
 pub use usage_log::UsageLogError;

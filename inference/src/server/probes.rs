@@ -1,6 +1,6 @@
 //! Routes for kubelets, operators and scrapers. None of them needs a key.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::{
     Json,
@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::{
     error::ApiError,
-    state::{Phase, SharedState},
+    state::{Phase, SharedState, StartProgress},
 };
+use crate::stats::{StartBytes, start_metrics};
 
 /// 200 from the first moment on; 503 once the engine is dead or the server was told to stop.
 pub(super) async fn health(State(state): State<SharedState>) -> Result<StatusCode, ApiError> {
@@ -37,13 +38,20 @@ pub(super) async fn ready(State(state): State<SharedState>) -> Result<StatusCode
     }
 }
 
-/// How far loading is.
+/// How far loading is: of the download while files come to this machine, else of the weights.
 pub(super) async fn progress(State(state): State<SharedState>) -> Response {
-    let progress = &state.progress;
+    let StartProgress { download, load } = state.progress.as_ref();
+    let phase = state.phase();
+    let downloading = phase == Phase::Loading && download.active.load(Ordering::Relaxed);
+    let (phase, done, total) = if downloading {
+        ("downloading", &download.bytes_done, &download.bytes_total)
+    } else {
+        (phase.as_str(), &load.bytes_done, &load.bytes_total)
+    };
     Json(json!({
-        "phase": state.phase().as_str(),
-        "bytes_done": progress.bytes_done.load(Ordering::Relaxed),
-        "bytes_total": progress.bytes_total.load(Ordering::Relaxed),
+        "phase": phase,
+        "bytes_done": done.load(Ordering::Relaxed),
+        "bytes_total": total.load(Ordering::Relaxed),
     }))
     .into_response()
 }
@@ -53,12 +61,25 @@ pub(super) async fn version() -> Response {
     Json(json!({ "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
 
-/// Prometheus text; empty until the model is loaded.
+/// Prometheus text: how far the start is, and from the first moment of the model on all that is measured.
 pub(super) async fn metrics(State(state): State<SharedState>) -> Response {
-    let text = state
-        .loaded()
-        .map(|serving| serving.metrics.render())
-        .unwrap_or_default();
+    let StartProgress { download, load } = state.progress.as_ref();
+    let bytes = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut text = start_metrics(&[
+        StartBytes {
+            phase: "download",
+            done: bytes(&download.bytes_done),
+            total: bytes(&download.bytes_total),
+        },
+        StartBytes {
+            phase: "load",
+            done: bytes(&load.bytes_done),
+            total: bytes(&load.bytes_total),
+        },
+    ]);
+    if let Some(serving) = state.loaded() {
+        text += &serving.metrics.render();
+    }
     (
         [(
             header::CONTENT_TYPE,

@@ -14,13 +14,10 @@ use super::{
     load::{LoadError, Loaded},
     routes, shutdown,
     shutdown::Signals,
-    state::{Phase, ServerState, SharedState},
+    state::{Phase, ServerState, SharedState, StartProgress},
     usage_log::{UsageLog, UsageLogError},
 };
-use crate::{
-    engine::{Clock, MonotonicClock},
-    model::LoadProgress,
-};
+use crate::engine::{Clock, MonotonicClock};
 
 /// Why the server ended other than by order. The process exits with an error, for its restart.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +47,7 @@ pub enum ServeError {
 pub async fn serve(
     listener: TcpListener,
     flags: EngineFlags,
-    load: impl FnOnce(&EngineFlags, &LoadProgress) -> Result<Loaded, LoadError> + Send + 'static,
+    load: impl FnOnce(&EngineFlags, &StartProgress) -> Result<Loaded, LoadError> + Send + 'static,
     signals: Signals,
     since_start: MonotonicClock,
 ) -> Result<(), ServeError> {
@@ -84,7 +81,7 @@ pub async fn serve(
 
 async fn live(
     state: &SharedState,
-    load: impl FnOnce(&EngineFlags, &LoadProgress) -> Result<Loaded, LoadError> + Send + 'static,
+    load: impl FnOnce(&EngineFlags, &StartProgress) -> Result<Loaded, LoadError> + Send + 'static,
     signals: Signals,
     since_start: MonotonicClock,
 ) -> Result<(), ServeError> {
@@ -108,7 +105,7 @@ async fn live(
 /// Loads the model, then waits for the end of its engine.
 async fn run_model(
     state: &SharedState,
-    load: impl FnOnce(&EngineFlags, &LoadProgress) -> Result<Loaded, LoadError> + Send + 'static,
+    load: impl FnOnce(&EngineFlags, &StartProgress) -> Result<Loaded, LoadError> + Send + 'static,
     since_start: MonotonicClock,
 ) -> Result<(), ServeError> {
     let (flags, progress) = (state.flags.clone(), Arc::clone(&state.progress));

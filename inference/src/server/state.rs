@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::UsageLog};
 use crate::{
     engine::EngineHandle,
+    fetch::DownloadProgress,
     model::LoadProgress,
     prompt::{ChatTemplate, Tokenizer},
     request::ModelFacts,
@@ -65,13 +66,22 @@ impl fmt::Debug for Serving {
     }
 }
 
+/// How far the way to a served model is.
+#[derive(Debug, Default)]
+pub struct StartProgress {
+    /// Of its files to this machine.
+    pub download: Arc<DownloadProgress>,
+    /// Of its weights into memory.
+    pub load: LoadProgress,
+}
+
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct ServerState {
     pub(super) flags: EngineFlags,
     pub(super) keys: Option<Arc<ApiKeys>>,
     pub(super) usage_log: Option<UsageLog>,
-    pub(super) progress: Arc<LoadProgress>,
+    pub(super) progress: Arc<StartProgress>,
     pub(super) in_flight: InFlight,
     serving: OnceLock<Arc<Serving>>,
     phase: watch::Sender<Phase>,

@@ -7,6 +7,7 @@ mod body;
 mod headers;
 mod prometheus;
 mod record;
+mod start;
 mod timeline;
 
 pub use body::RequestMetrics;
@@ -14,4 +15,5 @@ pub use headers::{HEADER_NAMES, header_values};
 pub use prometheus::{CacheConfig, EngineGauges, Metrics, StepTokens};
 pub(crate) use record::Work;
 pub use record::{FinishedRequestStats, TokenCounts, split_step};
+pub use start::{StartBytes, start_metrics};
 pub use timeline::{RequestTimeline, Timestamp};

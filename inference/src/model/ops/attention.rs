@@ -230,7 +230,7 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
             widen(&task.keys[at..at + dim], &mut keys[row.clone()]);
             widen(&task.values[at..at + dim], &mut values[row]);
         }
-        for row in 0..rows {
+        for (row, running) in running.iter_mut().enumerate() {
             let position = tile.position + row / group;
             let low = first_seen(position).saturating_sub(begin);
             let high = (position + 1).saturating_sub(begin).min(here);
@@ -241,7 +241,7 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
                     op,
                     &queries[span.clone()],
                     (&keys[part.clone()], &values[part]),
-                    &mut running[row],
+                    running,
                     &mut sums[span],
                 );
             }

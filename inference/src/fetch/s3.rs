@@ -1,0 +1,371 @@
+//! A bucket that speaks S3's protocol. Where it is and who asks is in the environment, under the names
+//! that AWS's own tools read; the signatures are `object_store`'s.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use http_body_util::{BodyExt, Collected, Limited};
+use object_store::{
+    ClientConfigKey, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore,
+    ObjectStoreExt, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    },
+    path::Path,
+};
+use reqwest::{Client, StatusCode};
+
+use super::{
+    cache::escape,
+    digest,
+    error::{Failure, FetchError},
+    http, limits,
+    remote::{Body, Digest, RemoteFile, Source},
+    selection,
+};
+
+const REMEDY: &str = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the pod's role), \
+                      AWS_REGION and AWS_ENDPOINT_URL; a public bucket is read with \
+                      AWS_SKIP_SIGNATURE=true";
+/// Digits of a fingerprint.
+const FINGERPRINT_DIGITS: usize = 40;
+
+/// A prefix of a bucket.
+pub(super) struct Bucket {
+    store: AmazonS3,
+    what: String,
+    prefix: Path,
+    /// The service, as a folder's name.
+    pub(super) service: String,
+}
+
+impl Bucket {
+    pub(super) fn new(bucket: &str, prefix: &str, plain_http: bool) -> Result<Self, FetchError> {
+        let what = format!("s3://{bucket}/{prefix}");
+        let unusable = |error: Error| FetchError::Setting {
+            name: "AWS_*",
+            reason: http::causes(&error),
+        };
+        let mut builder = AmazonS3Builder::from_env();
+        if plain_http {
+            builder = builder.with_allow_http(true);
+        }
+        let endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
+            .iter()
+            .find_map(|key| builder.get_config_value(key))
+            .filter(|endpoint| !endpoint.is_empty());
+        let own = endpoint
+            .as_ref()
+            .and_then(|url| reqwest::Url::parse(url).ok());
+        if own.is_some_and(|url| url.host_str().is_some_and(http::is_loopback)) {
+            builder = builder.with_allow_http(true);
+        }
+        let store = builder
+            .with_bucket_name(bucket)
+            .with_http_connector(Connector)
+            .with_retry(RetryConfig {
+                max_retries: 2,
+                retry_timeout: Duration::from_secs(60),
+                ..RetryConfig::default()
+            })
+            .build()
+            .map_err(unusable)?;
+        Ok(Self {
+            store,
+            prefix: Path::parse(prefix).map_err(|error| unusable(error.into()))?,
+            what,
+            service: endpoint.map_or_else(|| "aws".to_owned(), |endpoint| escape(&endpoint)),
+        })
+    }
+
+    async fn objects(&self) -> Result<Vec<ObjectMeta>, Failure> {
+        if self.prefix.extension() == Some("gguf") {
+            let found = self.store.head(&self.prefix).await;
+            return found
+                .map(|object| vec![object])
+                .map_err(|error| self.failure(error));
+        }
+        // A slash as the delimiter: folders below are not listed.
+        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
+        let listed = self.store.list_with_delimiter(prefix).await;
+        let objects = listed.map_err(|error| self.failure(error))?.objects;
+        if objects.is_empty() {
+            return Err(FetchError::NotFound {
+                what: self.what.clone(),
+                reason: "there are no objects below this prefix".to_owned(),
+            }
+            .into());
+        }
+        Ok(objects)
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        let what = self.what.clone();
+        let reason: String = http::causes(&error)
+            .chars()
+            .take(limits::EXPLANATION_CHARS_MAX)
+            .collect();
+        if let Some(refused) = refused(&error) {
+            return self.refusal(refused);
+        }
+        match error {
+            Error::NotFound { .. } => FetchError::NotFound { what, reason }.into(),
+            Error::Precondition { .. } => FetchError::Answer {
+                what,
+                reason: "an object changed while it was downloaded; start again".to_owned(),
+            }
+            .into(),
+            Error::Generic { .. } => Failure::passing(FetchError::Transport { what, reason }),
+            _ => FetchError::Status { what, reason }.into(),
+        }
+    }
+}
+
+impl Bucket {
+    fn refusal(&self, Refused { status, said }: &Refused) -> Failure {
+        let what = self.what.clone();
+        let reason = format!("{status}{said}");
+        match *status {
+            // A wrong region is a bad request.
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                FetchError::Denied {
+                    what,
+                    reason,
+                    remedy: REMEDY.to_owned(),
+                }
+            }
+            StatusCode::NOT_FOUND => FetchError::NotFound { what, reason },
+            _ => FetchError::Status { what, reason },
+        }
+        .into()
+    }
+}
+
+impl Source for Bucket {
+    fn pinned(&self) -> Option<String> {
+        None
+    }
+
+    /// A bucket has no commits: a listing is known by its names, sizes and entity tags.
+    async fn resolve(&self) -> Result<String, Failure> {
+        Ok(fingerprint(&self.objects().await?))
+    }
+
+    async fn list(&self, version: &str) -> Result<Vec<RemoteFile>, Failure> {
+        let objects = self.objects().await?;
+        if fingerprint(&objects) != version {
+            return Err(FetchError::Answer {
+                what: self.what.clone(),
+                reason: "the objects changed while they were listed; start again".to_owned(),
+            }
+            .into());
+        }
+        Ok(objects.into_iter().filter_map(remote_file).collect())
+    }
+
+    async fn open(&self, _: &str, file: &RemoteFile, offset: u64) -> Result<Body, Failure> {
+        let what = format!("{}: {}", self.what, file.name);
+        let options = GetOptions {
+            if_match: file.tag.clone(),
+            range: (offset > 0).then_some(GetRange::Offset(offset)),
+            ..GetOptions::default()
+        };
+        let key = Path::parse(&file.key).map_err(|error| http::answer(&what, error))?;
+        let got = self.store.get_opts(&key, options).await;
+        let got = got.map_err(|error| self.failure(error))?;
+        Ok(Body {
+            start: got.range.start,
+            digest_is_other: got.extensions.get::<EncryptedByKey>().is_some(),
+            chunks: got
+                .into_stream()
+                .map(move |chunk| {
+                    chunk.map_err(|error| {
+                        Failure::passing(FetchError::Transport {
+                            what: what.clone(),
+                            reason: http::causes(&error),
+                        })
+                    })
+                })
+                .boxed(),
+        })
+    }
+}
+
+fn remote_file(object: ObjectMeta) -> Option<RemoteFile> {
+    let tag = object.e_tag.clone();
+    // The entity tag of an object that was uploaded in one piece is its MD5; one of several pieces has
+    // a dash and a count behind it.
+    let bare = tag.as_deref().unwrap_or_default().trim_matches('"');
+    Some(RemoteFile {
+        name: object.location.filename()?.to_owned(),
+        size: object.size,
+        digest: Digest::checked(bare, 32, Digest::Md5).unwrap_or(Digest::None),
+        key: object.location.as_ref().to_owned(),
+        tag,
+    })
+}
+
+/// What of a listing an engine might read, as one word.
+fn fingerprint(objects: &[ObjectMeta]) -> String {
+    let candidate = |object: &&ObjectMeta| {
+        let name = object.location.filename();
+        name.is_some_and(selection::is_candidate)
+    };
+    let mut lines: Vec<String> = objects
+        .iter()
+        .filter(candidate)
+        .map(|object| {
+            let modified = || object.last_modified.to_rfc3339();
+            let tag = object.e_tag.clone().unwrap_or_else(modified);
+            format!("{}\0{}\0{tag}\n", object.location, object.size)
+        })
+        .collect();
+    lines.sort_unstable();
+    digest::sha256_of(&lines.concat())[..FINGERPRINT_DIGITS].to_owned()
+}
+
+/// Gives `object_store` the client that all downloads use, with its certificates.
+#[derive(Debug)]
+struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let https_only = allow_http.as_deref() != Some("true");
+        let client = http::client(limits::IDLE_TIMEOUT)
+            .and_then(|builder| http::build(builder.https_only(https_only)))
+            .map_err(|error| Error::Generic {
+                store: "S3",
+                source: Box::new(error),
+            })?;
+        Ok(HttpClient::new(Service(Arc::new(client))))
+    }
+}
+
+/// The object is encrypted with a key of a key service or of the client, so that its entity tag is not
+/// an MD5 of the content.
+#[derive(Clone, Copy)]
+struct EncryptedByKey;
+
+/// The service refuses a request, and will again. `object_store` does not keep the status of every
+/// request that fails, so that it is caught before.
+#[derive(Debug, thiserror::Error)]
+#[error("{status}{said}")]
+struct Refused {
+    status: StatusCode,
+    /// Code and message, behind a colon; or nothing.
+    said: String,
+}
+
+/// The refusal behind an error.
+fn refused<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refused> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref())
+}
+
+async fn refusal_of(response: HttpResponse) -> Refused {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), limits::EXPLANATION_BYTES_MAX);
+    let body = body.collect().await.map(Collected::to_bytes);
+    let body = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once("</")?.0)
+    };
+    let said = ["Code", "Message"].into_iter().filter_map(element);
+    let said: String = said.map(|text| format!(": {text}")).collect();
+    Refused {
+        status,
+        said: said.chars().take(limits::EXPLANATION_CHARS_MAX).collect(),
+    }
+}
+
+/// Whether an answer is a refusal of the service, and not of the machine's metadata service, whose
+/// refusals `object_store` reads itself.
+fn is_refusal(host: Option<&str>, status: StatusCode) -> bool {
+    let metadata = host.is_some_and(|host| host.starts_with("169.254.") || host.contains("ec2::"));
+    status.is_client_error() && !metadata && !matches!(status.as_u16(), 408 | 412 | 425 | 429)
+}
+
+struct Service(Arc<Client>);
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Service")
+    }
+}
+
+impl HttpService for Service {
+    fn call<'life0, 'async_trait>(
+        &'life0 self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let host = request.uri().host().map(str::to_owned);
+            let mut response = HttpService::call(self.0.as_ref(), request).await?;
+            if is_refusal(host.as_deref(), response.status()) {
+                let refused = refusal_of(response).await;
+                return Err(HttpError::new(HttpErrorKind::Unknown, refused));
+            }
+            let headers = response.headers();
+            let by_service = headers
+                .get("x-amz-server-side-encryption")
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"aws:"));
+            let by_client = headers.contains_key("x-amz-server-side-encryption-customer-algorithm");
+            if by_service || by_client {
+                response.extensions_mut().insert(EncryptedByKey);
+            }
+            Ok(response)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(key: &str, e_tag: Option<&str>) -> ObjectMeta {
+        ObjectMeta {
+            location: Path::parse(key).unwrap(),
+            last_modified: "2026-01-02T03:04:05Z".parse().unwrap(),
+            size: 3,
+            e_tag: e_tag.map(str::to_owned),
+            version: None,
+        }
+    }
+
+    fn object(key: &str, e_tag: Option<&str>) -> RemoteFile {
+        remote_file(meta(key, e_tag)).unwrap()
+    }
+
+    #[test]
+    fn an_entity_tag_is_a_checksum_only_of_objects_in_one_piece() {
+        let md5 = "0f".repeat(16);
+        let whole = object("m/config.json", Some(&format!("\"{md5}\"")));
+        assert_eq!(
+            (whole.name.as_str(), &whole.digest),
+            ("config.json", &Digest::Md5(md5.clone()))
+        );
+        let pieces = object("config.json", Some(&format!("\"{md5}-2\"")));
+        assert_eq!(pieces.digest, Digest::None);
+        assert_eq!(object("config.json", None).digest, Digest::None);
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_what_an_engine_reads_only() {
+        let print = |tag: &str, other: &str| {
+            fingerprint(&[
+                meta("m/config.json", Some(tag)),
+                meta("m/README.md", Some(other)),
+            ])
+        };
+        assert_eq!(print("a", "x"), print("a", "y"));
+        assert_ne!(print("a", "x"), print("b", "x"));
+        assert_eq!(print("a", "x").len(), FINGERPRINT_DIGITS);
+    }
+}

@@ -54,17 +54,6 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Prints what a model is and what it needs.
-fn inspect(flags: &InspectFlags) -> anyhow::Result<()> {
-    let report = server::inspect_model(&flags.engine)?;
-    let mut out = std::io::stdout();
-    let printed = match flags.json {
-        true => writeln!(out, "{:#}", report.to_json()),
-        false => write!(out, "{report}"),
-    };
-    printed.context("printing the report")
-}
-
 /// Brings a model to this machine, and prints where it is.
 fn pull(flags: PullFlags) -> anyhow::Result<()> {
     let PullFlags {
@@ -85,6 +74,17 @@ fn pull(flags: PullFlags) -> anyhow::Result<()> {
     })?;
     let path = fetched.path.display();
     writeln!(std::io::stdout(), "{path}").context("printing where the model is")
+}
+
+/// Prints what a model is and what it needs.
+fn inspect(flags: &InspectFlags) -> anyhow::Result<()> {
+    let report = server::inspect_model(&flags.engine)?;
+    let mut out = std::io::stdout();
+    let printed = match flags.json {
+        true => writeln!(out, "{:#}", report.to_json()),
+        false => write!(out, "{report}"),
+    };
+    printed.context("printing the report")
 }
 
 fn run(flags: EngineFlags, since_start: MonotonicClock) -> anyhow::Result<()> {

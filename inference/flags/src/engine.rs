@@ -214,7 +214,9 @@ pub enum PerRequestMetrics {
     name = "candela-engine",
     version,
     about = "An OpenAI-compatible inference engine that says what each request cost",
-    after_help = "candela-engine pull MODEL brings a model to this machine without serving it; see pull --help."
+    after_help = "Other commands, each with --help:\n  \
+                  candela-engine inspect MODEL  says what a model is and what it needs\n  \
+                  candela-engine pull MODEL     brings a model to this machine without serving it"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -131,7 +131,7 @@ pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
     })
 }
 
-/// The files of the model, fetched where they are not on this machine.
+/// The model's files, fetched where they are not on this machine.
 fn open_model(
     flags: &EngineFlags,
     progress: &Arc<DownloadProgress>,
@@ -141,10 +141,9 @@ fn open_model(
         plain_http: flags.download_plain_http,
         verify: false,
     };
-    Ok(match fetch::fetch(&flags.model, &options, progress)? {
-        Some(fetched) => model::open(&fetched.path.to_string_lossy())?,
-        None => model::open(&flags.model)?,
-    })
+    let fetched = fetch::fetch(&flags.model, &options, progress)?;
+    let path = fetched.map(|fetched| fetched.path.display().to_string());
+    Ok(model::open(path.as_ref().unwrap_or(&flags.model))?)
 }
 
 fn chat_template(

@@ -261,20 +261,28 @@ fn commit(shared: &Shared) -> String {
 }
 
 /// Branches and tags are `main` and `v1`; a commit is itself.
-fn known(shared: &Shared, revision: &str) -> Result<String, Response> {
+fn known(shared: &Shared, revision: &str) -> Result<String, NotThere> {
     let commit = commit(shared);
     if ["main", "v1", &commit].contains(&revision) {
         return Ok(commit);
     }
-    let code = ("x-error-code", "RevisionNotFound");
-    let said = ("x-error-message", "Invalid rev id");
-    Err((StatusCode::NOT_FOUND, [code, said]).into_response())
+    Err(NotThere("RevisionNotFound", "Invalid rev id"))
+}
+
+/// Code and message of what the hub does not have.
+struct NotThere(&'static str, &'static str);
+
+impl IntoResponse for NotThere {
+    fn into_response(self) -> Response {
+        let headers = [("x-error-code", self.0), ("x-error-message", self.1)];
+        (StatusCode::NOT_FOUND, headers).into_response()
+    }
 }
 
 async fn revision(
     State(shared): State<Arc<Shared>>,
     Path((org, repo, revision)): Path<(String, String, String)>,
-) -> Result<Response, Response> {
+) -> Result<Response, NotThere> {
     let sha = known(&shared, &revision)?;
     let files = shared.files.lock().unwrap();
     let siblings: Vec<_> = files
@@ -294,7 +302,7 @@ async fn tree(
     Path((_, _, revision)): Path<(String, String, String)>,
     Query(query): Query<HashMap<String, String>>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, NotThere> {
     known(&shared, &revision)?;
     if let Some(listing) = shared.listing.lock().unwrap().clone() {
         return Ok(Json(listing).into_response());
@@ -329,7 +337,7 @@ async fn tree(
 async fn resolve(
     State(shared): State<Arc<Shared>>,
     Path((org, repo, revision, file)): Path<(String, String, String, String)>,
-) -> Result<Response, Response> {
+) -> Result<Response, NotThere> {
     let commit = known(&shared, &revision)?;
     let content = content(&shared, &file)?;
     let mut response = Response::builder()
@@ -357,7 +365,7 @@ async fn small(
     Path((_, _, revision, file)): Path<(String, String, String, String)>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, NotThere> {
     let content = content(&shared, &file)?;
     let mut response = send(&shared, &file, content.clone(), &method, &headers).await;
     let etag = format!("\"{}\"", git_blob(&content));
@@ -373,7 +381,7 @@ async fn large(
     State(shared): State<Arc<Shared>>,
     Path((_, file)): Path<(String, String)>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, NotThere> {
     note(
         &shared,
         request.method(),
@@ -382,16 +390,16 @@ async fn large(
     );
     // Storage knows its signature only, and takes anything else for an attack.
     if request.headers().contains_key(header::AUTHORIZATION) {
-        return Err((StatusCode::BAD_REQUEST, "only one way to authenticate").into_response());
+        let said = "only one way to authenticate";
+        return Ok((StatusCode::BAD_REQUEST, said).into_response());
     }
     let content = content(&shared, &file)?;
     Ok(send(&shared, &file, content, request.method(), request.headers()).await)
 }
 
-fn content(shared: &Shared, file: &str) -> Result<Bytes, Response> {
+fn content(shared: &Shared, file: &str) -> Result<Bytes, NotThere> {
     let found = shared.files.lock().unwrap().get(file).cloned();
-    let code = [("x-error-code", "EntryNotFound")];
-    found.ok_or_else(|| (StatusCode::NOT_FOUND, code).into_response())
+    found.ok_or(NotThere("EntryNotFound", "Entry not found"))
 }
 
 /// The content, or the part of it that was asked for, with whatever is to go wrong.

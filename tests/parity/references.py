@@ -29,6 +29,7 @@ class Reference:
         if widened:
             self.model = self.model.float()
         self.model.generation_config.eos_token_id = None
+        self.thoughts = {}
         self.routed = bool(self.routers())
         if seen:
             # Dynamic rotary scaling is computed for the longest sequence so far, and stays as it is from there.
@@ -71,6 +72,13 @@ class Reference:
         return [Answer(tokens, gap) for tokens, gap in zip(out.sequences[:, longest:].tolist(), gaps)]
 
     def second_thoughts(self, prompt, tokens):
+        """What `think` says; the modes get the same answers, so it is asked once."""
+        key = (*prompt, *tokens)
+        if key not in self.thoughts:
+            self.thoughts[key] = self.think(prompt, tokens)
+        return self.thoughts[key]
+
+    def think(self, prompt, tokens):
         """Given the prompt and the tokens before it: whether each of `tokens` is the one with the best logit, and how
         far it is below the best, as a share of the largest logit there."""
         logits = self.logits(prompt + tokens[:-1])[-len(tokens) :]

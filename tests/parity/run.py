@@ -59,7 +59,12 @@ def check(subject, programs, out):
         (work / "failures.txt").write_text("\n".join(failures) + "\n")
     else:
         shutil.rmtree(work)
-    print(f"{subject.id:45} {time.monotonic() - began:4.1f} s  {len(failures) or 'no'} failures", flush=True)
+    furthest = max(verdict.furthest for verdict in verdicts)
+    print(
+        f"{subject.id:44} {time.monotonic() - began:5.1f} s  {len(failures) or 'no'} failures,"
+        f" bf16 near-ties within {furthest:.1%} of {run.tolerance:.1%}",
+        flush=True,
+    )
     return verdicts, run.figures, work if failures else None
 
 

@@ -49,6 +49,10 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+gguf() {
+    tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -75,6 +79,7 @@ if section release build_release; then
     export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
     section parity parity
+    section gguf gguf
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

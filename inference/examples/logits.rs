@@ -4,7 +4,11 @@
 //! `logits --model FOLDER --prompts prompts.json --out logits.safetensors`, where `prompts.json` is a
 //! list of lists of token ids. The tensor named `3` holds the logits of the fourth prompt, `[T, V]` f32.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use candela_engine::{
@@ -126,7 +130,7 @@ fn run(
     }
 }
 
-fn save(rows: &[Vec<f32>], vocab: usize, out: &PathBuf) -> anyhow::Result<()> {
+fn save(rows: &[Vec<f32>], vocab: usize, out: &Path) -> anyhow::Result<()> {
     let bytes: Vec<Vec<u8>> = rows
         .iter()
         .map(|row| row.iter().flat_map(|logit| logit.to_le_bytes()).collect())

@@ -62,7 +62,7 @@ def longrope(dim):
 
 
 EVERY = tuple(convert.TYPES)
-SOME = ("bf16", "q8_0", convert.MIXED)
+SOME = ("f32", "q8_0", convert.MIXED)
 
 
 @dataclass
@@ -72,6 +72,11 @@ class Case:
     name: str
     config: object
     types: tuple = SOME
+
+    @property
+    def has_experts(self):
+        """A router chooses among experts."""
+        return self.config.model_type in ("mixtral", "qwen3_moe")
 
     def model(self):
         """The model, its weights drawn."""

@@ -164,7 +164,7 @@ def add_rope(writer, config, head_dim):
         kinds = {"linear": gguf.RopeScalingType.LINEAR, "yarn": gguf.RopeScalingType.YARN}
         writer.add_rope_scaling_type(kinds[rope["rope_type"]])
         writer.add_rope_scaling_factor(rope["factor"])
-    if original and rope["rope_type"] in ("yarn", "longrope"):
+    if original and rope["rope_type"] == "yarn":
         writer.add_rope_scaling_orig_ctx_len(original)
     if rope["rope_type"] == "longrope":
         scale = config.max_position_embeddings / original

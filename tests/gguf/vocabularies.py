@@ -29,6 +29,8 @@ SPLITS = {
     "tekken": CASED.replace("DIGITS", r"\p{N}").replace("ENDING", ""),
     "gpt-4o": CASED.replace("DIGITS", THREES).replace("ENDING", CONTRACTIONS),
 }
+# Families whose texts begin with a special token, and that take words of the vocabulary as they are.
+BOS_FIRST = {"llama-bpe", "tekken"}
 BYTE_LEVEL = [*SPLITS, "gpt-2", "smollm"]
 SENTENCE_PIECE = "spm"
 KINDS = [*BYTE_LEVEL, SENTENCE_PIECE]
@@ -44,6 +46,7 @@ class Vocabulary:
     types: list
     merges: list = field(default_factory=list)
     scores: list = field(default_factory=list)
+    original: Tokenizer = None  # what the file is to be the same as
 
     def add(self, writer, size):
         """Writes the keys, padded to `size` tokens."""
@@ -94,13 +97,16 @@ def trained(tokenizer, alphabet, special, **more):
 
 def byte_level(kind):
     """Byte-level BPE."""
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = Tokenizer(models.BPE(ignore_merges=kind in BOS_FIRST))
     tokenizer.pre_tokenizer = pre_tokenizer(kind)
     tokenizer.decoder = decoders.ByteLevel()
+    if kind == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokens, merges = trained(tokenizer, pre_tokenizers.ByteLevel.alphabet(), SPECIAL)
     control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
     types = [control if token in SPECIAL else normal for token in tokens]
-    return Vocabulary("gpt2", kind, tokens, types, merges=[" ".join(pair) for pair in merges])
+    merges = [" ".join(pair) for pair in merges]
+    return Vocabulary("gpt2", kind, tokens, types, merges=merges, original=tokenizer)
 
 
 def sentence_piece():
@@ -110,7 +116,8 @@ def sentence_piece():
     tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
     control = ["<unk>", *SPECIAL]
     pieces, _ = trained(tokenizer, [SPACE], [], limit_alphabet=120)
-    pieces = [piece for piece in pieces if piece != "\n"][: TOKENS - 256 - len(control)]
+    # Line ends are bytes, as Llama's are.
+    pieces = [piece for piece in pieces if "\n" not in piece][: TOKENS - 256 - len(control)]
     tokens = control + [f"<0x{byte:02X}>" for byte in range(256)] + pieces
     kinds = gguf.TokenType
     types = [kinds.UNKNOWN] + [kinds.CONTROL] * len(SPECIAL) + [kinds.BYTE] * 256 + [kinds.NORMAL] * len(pieces)

@@ -35,7 +35,7 @@ class Engine:
     """A running engine; leave the `with` block and it is stopped."""
 
     def __init__(self, binary, model, log, **flags):
-        self.log, self.max_model_len = log, flags["max_model_len"]
+        self.log, self.max_model_len = log, flags.get("max_model_len")
         self.port = free_port()
         flags = {"model": model, "host": "127.0.0.1", "port": self.port, "drain_grace": 0} | flags
         self.command = [str(binary), "--enable-prompt-tokens-details"]

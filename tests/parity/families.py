@@ -117,6 +117,8 @@ class Case:
     seen: int = 0
     # Changes `config.json` as it was written; both sides read the result.
     rewrite: object = None
+    # Keys of `config.json` that this model has and does not depend on.
+    inert: tuple = ()
     shard_size: str = "1GB"
 
     @property
@@ -195,9 +197,8 @@ LLAMA = [
     Case(
         "llama",
         "dynamic, within the context",
-        attention(
-            3, 64, 4, 2, 160, 320, False, rope_parameters=rope("dynamic", factor=3.0)
-        ),
+        attention(3, 64, 4, 2, 160, 320, False, rope_parameters=rope("dynamic", factor=3.0)),
+        inert=("rope_type", "factor"),
     ),
     Case(
         "llama",
@@ -283,6 +284,7 @@ QWEN3 = [
             layer_types=["sliding_attention", "full_attention", "full_attention", "sliding_attention"],
             rope_parameters=rope("default"),
         ),
+        inert=("max_window_layers",),
     ),
 ]
 
@@ -311,6 +313,7 @@ PHI3 = [
             3, 96, 4, 4, 208, 320, False, sliding_window=47, original_max_position_embeddings=CONTEXT,
             rope_parameters=rope("default", partial_rotary_factor=1.0),
         ),
+        inert=("original_max_position_embeddings",),
     ),
     Case(
         "phi3",

@@ -1,6 +1,7 @@
 """Logits of every position, the engine's against those of `transformers`, and the tolerances."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 
@@ -65,9 +66,10 @@ class Tool:
         asked.write_text(json.dumps(prompts))
         command = [str(self.program), f"--model={folder}", f"--dtype={dtype}", f"--prompts={asked}", f"--out={out}"]
         command += [f"--max-model-len={self.subject.max_model_len}", *more]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        environment = os.environ | {"RUST_BACKTRACE": "0"}
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         if done.returncode:
-            raise EngineFailed(f"{' '.join(command)}: {done.stderr.strip()[-1000:]}")
+            raise EngineFailed(f"{done.stderr.strip()[-1000:]} ({' '.join(command)})")
         tensors = load_file(out)
         return [tensors[str(i)] for i in range(len(prompts))]
 

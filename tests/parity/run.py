@@ -2,7 +2,7 @@
 
 Each family has some random small models that together use all its switches, made here (`families.py`); the demo
 model is there too. Each is compared in f32 and bf16: the logits of every position, and greedy answers asked alone,
-in a batch, with chunked prefill, from the prefix cache and after a preemption. docs/parity.md says within which
+in a batch, with chunked prefill, from the prefix cache and after a preemption. docs/reference/parity.md says within which
 tolerances. What failed is kept in the run's folder.
 """
 

@@ -45,10 +45,12 @@ CHANGES = {
     "no_rope_layers": flips,
     "num_experts_per_tok": plus(-1),
     "norm_topk_prob": flip,
-    "mlp_only_layers": lambda layers: [] if layers else [0],
+    "mlp_only_layers": lambda layers: [] if layers else [1],
     "decoder_sparse_step": plus(1),
+    "original_max_position_embeddings": times(4),
     "rope_theta": times(2),
     "rope_local_base_freq": times(2),
+    "partial_rotary_factor": times(0.5),
     "sliding_window_pattern": plus(-1),
 }
 WINDOW_CHANGES = {"sliding_window": plus(1), "use_sliding_window": flip, "max_window_layers": plus(-1)}
@@ -59,44 +61,37 @@ ROPE_CHANGES = {
     "factor": times(1.5),
     "low_freq_factor": times(1.5),
     "high_freq_factor": times(2),
-    "original_max_position_embeddings": times(2),
+    "original_max_position_embeddings": times(4),
     "beta_fast": times(0.5),
     "beta_slow": times(1.5),
     "mscale": times(2),
     "mscale_all_dim": times(2),
     "truncate": flip,
+    "partial_rotary_factor": times(0.5),
 }
-# Each family's own part of the rule for the keys above, where a key is there and does nothing.
-INERT = {
-    "gemma3": {"attn_logit_softcapping"},  # written, never applied
-    "phi3": {"rope_parameters.original_max_position_embeddings"},  # the one at the top level counts
-}
-
-
 def changed(case, config):
     """`(name, configuration)` for each switch of `config` that this model depends on."""
-    inert = INERT.get(case.family, set())
     for key, change in (CHANGES | (WINDOW_CHANGES if case.windowed else {})).items():
-        if config.get(key) is not None and key not in inert:
+        if config.get(key) is not None and key not in case.inert:
             yield key, replaced(config, [key], change)
     kinds = config.get("layer_types") or []
     if len(set(kinds)) > 1:
         yield "layer_types", replaced(config, ["layer_types"], lambda kinds: [sorted(kinds)[0]] * len(kinds))
     for key in ("rope_parameters", "rope_scaling"):
-        yield from changed_rope(case, config, key, inert)
+        yield from changed_rope(case, config, key)
 
 
-def changed_rope(case, config, key, inert):
+def changed_rope(case, config, key):
     """The same for the rotary parameters, of each layer type where there are several."""
     parameters = config.get(key) or {}
     nested = [name for name, value in parameters.items() if isinstance(value, dict)]
     for path in [[key, name] for name in nested] or [[key]]:
         part = parameters[path[1]] if nested else parameters
         for name, change in (ROPE_CHANGES | case.longrope_changes()).items():
-            dotted = ".".join([*path, name])
-            does_nothing = name in ("rope_type", "type") and part.get(name) == "default"
-            if part.get(name) is not None and dotted not in inert and not does_nothing:
-                yield dotted, replaced(config, [*path, name], change)
+            already = name in ("rope_type", "type") and part.get(name) == "default"
+            overruled = name == "original_max_position_embeddings" and name in config
+            if part.get(name) is not None and name not in case.inert and not already and not overruled:
+                yield ".".join([*path, name]), replaced(config, [*path, name], change)
 
 
 def replaced(config, path, change):

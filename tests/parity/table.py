@@ -4,12 +4,12 @@ import modes
 
 MODES = {"alone": "greedy", "batched": "batched", "chunked": "chunked", "cached": "cached", "preempted": "preempted"}
 assert set(MODES) == set(modes.NAMES)
-HEADING = ["family", "models", "f32 error", "bf16 error (transformers')", *MODES.values()]
+HEADING = ["family", "models", "f32 error", "bf16 error (transformers')", *MODES.values(), "switches"]
 NOTE = (
     "Errors are the largest of the family: f32, largest difference of a logit as a share of the largest logit; bf16,"
     " root mean square of the differences from the f32 result as a share of that of the logits, the median of all"
     " positions, and in brackets the same of transformers in bf16. Modes count answers of 64 greedy tokens: equal in f32 / equal in bf16 + those that"
-    " parted at a near-tie, of all."
+    " parted at a near-tie, of all. Switches counts changed settings that were noticed."
 )
 
 
@@ -23,6 +23,7 @@ def rows(verdicts, figures):
             str(len(subjects)),
             *errors([figures[subject] for subject in subjects]),
             *(cell([verdict for verdict in of_family if verdict.mode == mode]) for mode in MODES),
+            noticed([verdict for verdict in of_family if verdict.mode == "switches"]),
         ]
 
 
@@ -43,6 +44,11 @@ def cell(verdicts):
     equal, all_f32 = sum(v.equal for v in f32), sum(v.count for v in f32)
     bf16_equal, near = sum(v.equal for v in bf16), sum(v.near_ties for v in bf16)
     return f"{equal}/{all_f32} · {bf16_equal}+{near}/{sum(v.count for v in bf16)}"
+
+
+def noticed(verdicts):
+    """How many changed settings made a difference."""
+    return f"{sum(v.equal for v in verdicts)}/{sum(v.count for v in verdicts)}" if verdicts else "-"
 
 
 def markdown(verdicts, figures):

@@ -13,6 +13,7 @@ logging.set_verbosity_error()
 
 # Wider, and rounding in bf16 grows from layer to layer; narrower, and a token forgets those before it.
 LAYER_STD = 1.2
+TIED_STD = 0.2
 # Wide, so that the last expert chosen has little weight: in bf16 it is often another one.
 ROUTER_STD = 4.0
 OWN_SHARE = 0.5
@@ -47,13 +48,16 @@ def draw(model, family):
     centre = 0.0 if family.startswith("gemma") else 1.0  # Gemma's norms multiply by 1 + weight
     scale = config.hidden_size**0.5 if family.startswith("gemma") else getattr(config, "embedding_multiplier", 1.0)
     tied = config.tie_word_embeddings
-    embedding_std = (0.3 * getattr(config, "residual_multiplier", 1.0) if tied else 1.0) / scale
+    embedding_std = (TIED_STD * getattr(config, "residual_multiplier", 1.0) if tied else 1.0) / scale
     # Logits then have a standard deviation of 3, whatever the model multiplies them by.
     output_std = embedding_std if tied else 0.35
     last_norm = 3.0 * getattr(config, "logits_scaling", 1.0) / (output_std * config.hidden_size**0.5)
+    sandwiched = any("post_feedforward_layernorm" in name for name, _ in model.named_parameters())
     for name, p in model.named_parameters():
         if name == "model.norm.weight":
             p.uniform_(0.7 * last_norm, 1.3 * last_norm).add_(centre - 1.0)
+        elif "post_attention_layernorm" in name and sandwiched:
+            p.uniform_(0.2, 0.8).add_(centre - 1.0)  # what all tokens share must not drown what one brings
         elif "q_norm" in name or "k_norm" in name:
             p.uniform_(0.8, 1.6).add_(centre - 1.0)  # scores wide enough that attention is not just an average
         elif "norm" in name:

@@ -34,6 +34,7 @@ const ALL: &[&str] = &[
     "engine",
     "fetch",
     "finish_reason",
+    "inspect",
     "model",
     "openai",
     "prompt",
@@ -78,6 +79,11 @@ const RULES: &[Rule] = &[
             "hyper",
             "tokenizers",
         ],
+    },
+    Rule {
+        part: "inspect.rs",
+        ours: &["model"],
+        never: &["axum", "hyper", "tokenizers", "candle_core"],
     },
     Rule {
         part: "model/runner.rs",

@@ -127,7 +127,7 @@ pub struct EngineFlags {
         overrides_with_all = ["enable_prefix_caching", "prefix_caching_on"],
         help_heading = "Scheduler"
     )]
-    prefix_caching_on: (),
+    pub prefix_caching_on: (),
 
     /// Compute every prompt as a whole
     #[arg(

@@ -39,7 +39,7 @@ pub(super) struct Reference {
 }
 
 fn blocks(tokens: usize) -> usize {
-    let partial = tokens % BLOCK_TOKENS != 0;
+    let partial = !tokens.is_multiple_of(BLOCK_TOKENS);
     tokens / BLOCK_TOKENS + usize::from(partial)
 }
 

@@ -1,3 +1,5 @@
+//! Plans of memory: what fits, and what is said where it does not.
+
 use candela_flags::{ContextLength, KvBlocks};
 
 use super::*;

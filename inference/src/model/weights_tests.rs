@@ -86,3 +86,46 @@ fn a_file_cut_off_anywhere_is_refused() {
         assert!(error.contains("model.safetensors"), "cut to {len}: {error}");
     }
 }
+
+#[test]
+fn matrices_are_quantized_on_loading_and_routers_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: Vec<u8> = (0..4 * 512u32)
+        .flat_map(|i| (i as f32 / 2048.0 - 0.5).to_le_bytes())
+        .collect();
+    let view = || TensorView::new(Dtype::F32, vec![4, 512], &data).unwrap();
+    let names = [
+        "lm_head.weight",
+        "l.mlp.up_proj.weight",
+        "l.mlp.gate.weight",
+    ];
+    let file = safetensors::serialize(names.map(|name| (name, view())), None).unwrap();
+    fs::write(folder.path().join(SINGLE), file).unwrap();
+    let files = open(folder.path().to_str().unwrap()).unwrap();
+    let progress = LoadProgress::default();
+    let weights = Weights::open(&files, DType::F32, Quantization::Q4K, &progress).unwrap();
+    // 144 bytes for 256 weights in q4_k, 34 for 32 in q8_0, 4 each in f32.
+    assert_eq!(weights.size().bytes, 8 * 144 + 64 * 34 + 2048 * 4);
+    let x = Tensor::ones((1, 512), DType::F32, &candle_core::Device::Cpu).unwrap();
+    for name in names {
+        let linear = weights.linear(&[name.to_owned()], &[4], 512, None).unwrap();
+        let sums: Vec<f32> = linear
+            .forward(&x)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        for (row, sum) in sums.iter().enumerate() {
+            let expected = 512.0 * ((row as f32 * 512.0 + 255.5) / 2048.0 - 0.5);
+            assert!(
+                (sum - expected).abs() < 0.5,
+                "{name}: {sum}, not {expected}"
+            );
+        }
+    }
+    assert_eq!(
+        weights.quantized().unwrap(),
+        "matrices: 1 in dense (routers); 1 in q4_k; 1 in q8_0 (embedding or LM head)"
+    );
+}

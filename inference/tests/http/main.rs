@@ -12,6 +12,7 @@ mod client;
 mod completions;
 mod errors;
 mod fake_model;
+mod inspect;
 mod lifecycle;
 mod prefix_cache;
 mod program;

@@ -334,12 +334,13 @@ fn attention_scale(keys: &Keys, family: &Family, head_dim: usize) -> Result<f32,
 
 /// One of Granite's multipliers; 1 where the family has none.
 fn multiplier(keys: &Keys, family: &Family, key: &'static str) -> Result<f32, ConfigError> {
-    match family.multipliers {
-        false => Ok(1.0),
-        true => match keys.number(key)?.unwrap_or(1.0) {
-            zero if zero == 0.0 => Err(keys.unsupported(key)),
-            value => Ok(value as f32),
-        },
+    let value = match family.multipliers {
+        false => None,
+        true => keys.number(key)?,
+    };
+    match value.unwrap_or(1.0) {
+        0.0 => Err(keys.unsupported(key)),
+        value => Ok(value as f32),
     }
 }
 

@@ -1,3 +1,5 @@
+//! Configurations as the switches they set, and what is refused.
+
 use serde_json::json;
 
 use super::*;

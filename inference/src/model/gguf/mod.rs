@@ -3,14 +3,16 @@
 //! Hugging Face's names and in their layout. The rest of the engine knows of no GGUF.
 //!
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. `reader.rs` reads the
-//! header, `names.rs` knows the tensors' names, `config.rs` and `tokenizer.rs` write the files.
+//! header, `names.rs` knows the tensors' names, `config.rs`, `rope.rs` and `tokenizer.rs` write the files.
 
 mod config;
 mod error;
+mod keys;
 mod metadata;
 mod names;
 mod pretokenizer;
 mod reader;
+mod rope;
 mod tensor_type;
 mod tokenizer;
 

@@ -137,7 +137,7 @@ impl Names {
             return Err(Problem::Unsupported { key, value });
         }
         let head_dim = head_dim(header, family)?;
-        if family.paired_rows && !head_dim.is_multiple_of(2) {
+        if head_dim == 0 || family.paired_rows && !head_dim.is_multiple_of(2) {
             let key = format!("{name}.attention.key_length");
             return Err(Problem::Unsupported {
                 key,

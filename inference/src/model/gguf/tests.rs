@@ -87,6 +87,15 @@ fn keys_and_tensors_become_a_config() {
         assert_eq!(config[key], value, "{key}");
     }
     assert_eq!(config["rope_parameters"]["rope_theta"], 500_000.0);
+
+    let more = llama()
+        .size("llama.attention.sliding_window", 32)
+        .size("llama.novelty", 1);
+    let (_folder, path) = written(&more);
+    let config = json(&GgufModel::open(&path).unwrap(), "config.json");
+    assert_eq!(config["architectures"][0], "MistralForCausalLM");
+    assert_eq!(config["sliding_window"], 32);
+    assert!(config.get("llama.novelty").is_some());
 }
 
 #[test]
@@ -112,6 +121,58 @@ fn paired_rows_of_queries_are_put_back_and_values_are_left() {
         );
         assert!(!weights.has("lm_head.weight"));
     }
+}
+
+#[test]
+fn of_several_files_in_a_folder_none_is_guessed() {
+    let (folder, _path) = written(&llama());
+    llama().write(&folder.path().join("other.gguf"));
+    let error = open(folder.path().to_str().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("model.gguf") && error.contains("other.gguf"),
+        "{error}"
+    );
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+    assert!(
+        open(folder.path().to_str().unwrap())
+            .unwrap()
+            .gguf()
+            .is_none()
+    );
+}
+
+#[test]
+fn experts_are_parts_of_one_tensor_and_norms_lose_what_was_added() {
+    let numbers: Vec<f32> = (0..3 * 2 * 4).map(|i| i as f32).collect();
+    let file = TestFile::default()
+        .text("general.architecture", "qwen3moe")
+        .size("qwen3moe.attention.key_length", 4)
+        .floats_tensor("blk.1.ffn_up_exps.weight", &[3, 2, 4], &numbers);
+    let (_folder, path) = written(&file);
+    let model = GgufModel::open(&path).unwrap();
+    let name = |expert: usize| format!("model.layers.1.mlp.experts.{expert}.up_proj.weight");
+    let saved = model.find(&name(2)).unwrap();
+    let rows = saved.tensor(DType::F32).unwrap().to_vec2::<f32>().unwrap();
+    assert_eq!(rows, [[16.0, 17.0, 18.0, 19.0], [20.0, 21.0, 22.0, 23.0]]);
+    assert!(model.find(&name(3)).is_none());
+
+    let file = TestFile::default()
+        .text("general.architecture", "gemma3")
+        .size("gemma3.attention.key_length", 4)
+        .floats_tensor("blk.0.post_attention_norm.weight", &[2], &[1.5, 0.0])
+        .floats_tensor("blk.0.ffn_norm.weight", &[2], &[1.0, 2.0]);
+    let (_folder, path) = written(&file);
+    let model = GgufModel::open(&path).unwrap();
+    let norm = |name: &str| -> Vec<f32> {
+        let saved = model
+            .find(&format!("model.layers.0.{name}.weight"))
+            .unwrap();
+        saved.tensor(DType::F32).unwrap().to_vec1().unwrap()
+    };
+    assert_eq!(norm("post_attention_layernorm"), [0.5, -1.0]);
+    assert_eq!(norm("pre_feedforward_layernorm"), [0.0, 1.0]);
 }
 
 #[test]
@@ -163,7 +224,15 @@ fn pieces_are_merged_by_their_scores() {
 
 #[test]
 fn what_we_do_not_run_is_refused_by_name() {
-    let cases: [(TestFile, &str); 4] = [
+    let cases: [(TestFile, &str); 6] = [
+        (
+            llama().size("llama.expert_shared_count", 1),
+            "llama.expert_shared_count = 1",
+        ),
+        (
+            llama().size("general.alignment", 24),
+            "general.alignment = 24",
+        ),
         (TestFile::default(), "has no general.architecture"),
         (
             TestFile::default().text("general.architecture", "mamba"),

@@ -5,7 +5,10 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
 use rayon::prelude::*;
 
-use super::{Element, by_dtype, contiguous};
+use super::{
+    Element, by_dtype, contiguous,
+    simd::{Simd, multiply_add},
+};
 use crate::model::runner::{BLOCK_TOKENS, Batch};
 
 /// Causal attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own
@@ -81,7 +84,7 @@ fn attend<T: Element>(
     let q = contiguous::<T>(q, q_layout)?;
     let (keys, values) = (contiguous::<T>(k, k_layout)?, contiguous::<T>(v, v_layout)?);
     let tiles = tiles(op.batch);
-    let kernel = Kernel::detect();
+    let simd = Simd::detect();
     let task = |index: usize| Task {
         op,
         tile: &tiles[index / kv_heads],
@@ -95,7 +98,7 @@ fn attend<T: Element>(
     };
     let parts: Vec<Vec<f32>> = (0..tiles.len() * kv_heads)
         .into_par_iter()
-        .map(|index| kernel.run(&task(index)))
+        .map(|index| run(simd, &task(index)))
         .collect();
     let mut out = vec![T::round(0.0); tokens * heads * dim];
     let width = heads / kv_heads * dim;
@@ -129,43 +132,18 @@ fn tiles(batch: &Batch) -> Vec<Tile<'_>> {
     tiles
 }
 
-/// The widest form of the loops that the processor has.
-#[derive(Clone, Copy)]
-enum Kernel {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-impl Kernel {
-    fn detect() -> Self {
+/// What the task's query heads attend to, `[tokens, group, D]`, with the processor's instructions.
+fn run<T: Element>(simd: Simd, task: &Task<'_, T>) -> Vec<f32> {
+    match simd {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
-
-    /// What the task's query heads attend to, `[tokens, group, D]`.
-    fn run<T: Element>(self, task: &Task<'_, T>) -> Vec<f32> {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "the processor's features were detected")]
-            // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
-            Self::Avx512 => unsafe { run_avx512(task) },
-            #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "the processor's features were detected")]
-            // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
-            Self::Avx2 => unsafe { run_avx2(task) },
-            Self::Portable => run_in::<T, false>(task),
-        }
+        #[expect(unsafe_code, reason = "the processor's features were detected")]
+        // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
+        Simd::Avx512 => unsafe { run_avx512(task) },
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "the processor's features were detected")]
+        // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
+        Simd::Avx2 => unsafe { run_avx2(task) },
+        Simd::Portable => run_in::<T, false>(task),
     }
 }
 
@@ -230,7 +208,7 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
             widen(&task.keys[at..at + dim], &mut keys[row.clone()]);
             widen(&task.values[at..at + dim], &mut values[row]);
         }
-        for row in 0..rows {
+        for (row, running) in running.iter_mut().enumerate() {
             let position = tile.position + row / group;
             let low = first_seen(position).saturating_sub(begin);
             let high = (position + 1).saturating_sub(begin).min(here);
@@ -241,7 +219,7 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
                     op,
                     &queries[span.clone()],
                     (&keys[part.clone()], &values[part]),
-                    &mut running[row],
+                    running,
                     &mut sums[span],
                 );
             }
@@ -308,9 +286,4 @@ fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
     sums.iter().sum::<f32>() + rest
-}
-
-#[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     Element, by_dtype, contiguous,
+    simd::{Simd, multiply_add},
     stacked::{Part, StackedMatMul},
 };
 
@@ -147,7 +148,7 @@ fn products<T: Element>(
 /// The products `[N, T]` of `x` `[T, K]` and `w` `[N, K]`.
 pub(super) fn dense_products<T: Element>(x: &[f32], w: &[T], k: usize, columns: &mut [f32]) {
     let t = x.len() / k;
-    let kernel = Kernel::detect();
+    let simd = Simd::detect();
     columns
         .par_chunks_mut(ROWS * t)
         .zip(w.par_chunks(ROWS * k))
@@ -157,7 +158,7 @@ pub(super) fn dense_products<T: Element>(x: &[f32], w: &[T], k: usize, columns: 
                 wide.iter_mut()
                     .zip(w)
                     .for_each(|(wide, w)| *wide = w.widen());
-                kernel.dots(x, &wide, column);
+                dots(simd, x, &wide, column);
             }
         });
 }
@@ -190,43 +191,18 @@ fn transposed<O>(columns: &[f32], t: usize, n: usize, round: impl Fn(f32) -> O) 
     (0..t * n).map(at).collect()
 }
 
-/// The widest form of the dot product that the processor has.
-#[derive(Clone, Copy)]
-enum Kernel {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-impl Kernel {
-    fn detect() -> Self {
+/// `out[t] = x[t] · w` for every row of `x`, `[T, K]`, with the processor's instructions.
+fn dots(simd: Simd, x: &[f32], w: &[f32], out: &mut [f32]) {
+    match simd {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
-
-    /// `out[t] = x[t] · w` for every row of `x`, `[T, K]`.
-    fn dots(self, x: &[f32], w: &[f32], out: &mut [f32]) {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "the processor's features were detected")]
-            // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
-            Self::Avx512 => unsafe { dots_avx512(x, w, out) },
-            #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "the processor's features were detected")]
-            // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
-            Self::Avx2 => unsafe { dots_avx2(x, w, out) },
-            Self::Portable => dots_in::<false>(x, w, out),
-        }
+        #[expect(unsafe_code, reason = "the processor's features were detected")]
+        // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
+        Simd::Avx512 => unsafe { dots_avx512(x, w, out) },
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "the processor's features were detected")]
+        // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
+        Simd::Avx2 => unsafe { dots_avx2(x, w, out) },
+        Simd::Portable => dots_in::<false>(x, w, out),
     }
 }
 
@@ -273,9 +249,4 @@ fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
         width /= 2;
     }
     sums[0]
-}
-
-#[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

@@ -13,6 +13,7 @@ mod experts;
 mod linear;
 mod norm;
 mod rotary;
+mod simd;
 mod stacked;
 
 use candle_core::{CpuStorage, Layout, Result, WithDType, bail};

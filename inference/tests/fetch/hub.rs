@@ -190,6 +190,7 @@ impl Hub {
 
 fn hub_router(shared: &Arc<Shared>) -> Router {
     Router::new()
+        .route("/api/models/{org}/{repo}", get(main_branch))
         .route(
             "/api/models/{org}/{repo}/revision/{revision}",
             get(revision),
@@ -277,6 +278,13 @@ impl IntoResponse for NotThere {
         let headers = [("x-error-code", self.0), ("x-error-message", self.1)];
         (StatusCode::NOT_FOUND, headers).into_response()
     }
+}
+
+async fn main_branch(
+    shared: State<Arc<Shared>>,
+    Path((org, repo)): Path<(String, String)>,
+) -> Result<Response, NotThere> {
+    revision(shared, Path((org, repo, "main".to_owned()))).await
 }
 
 async fn revision(

@@ -9,7 +9,11 @@ use crate::{LogFormat, engine::normalize_arguments};
 /// Download a model into the cache that the engine serves from, or check what is there, and print where
 /// it is
 #[derive(Debug, Clone, PartialEq, Parser)]
-#[command(name = "candela-engine pull", version)]
+#[command(
+    name = "candela-engine pull",
+    override_usage = "candela-engine pull [OPTIONS] <MODEL>",
+    version
+)]
 pub struct PullFlags {
     /// hf://org/repo[/file.gguf][@revision], s3://bucket/prefix or oci://registry/repository:tag
     #[arg(value_name = "MODEL")]

@@ -127,14 +127,36 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
 
 /// A request that got no answer, or only a part of it.
 pub(super) fn transport(what: &str, error: reqwest::Error) -> Failure {
-    let never = error.is_builder() || error.is_redirect();
+    let untrusted = is_untrusted(&error);
+    let never = error.is_builder() || error.is_redirect() || untrusted;
+    let mut reason = describe(error);
+    if untrusted {
+        reason += "; if its authority is your own, give it by SSL_CERT_FILE";
+    }
     Failure {
         error: FetchError::Transport {
             what: what.to_owned(),
-            reason: describe(error),
+            reason,
         },
         retry: if never { Retry::Never } else { Retry::Later },
     }
+}
+
+/// Whether the other side showed a certificate that we do not take: it will again.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_tls = |error: &(dyn std::error::Error + 'static)| {
+        matches!(
+            error.downcast_ref(),
+            Some(rustls::Error::InvalidCertificate(_))
+        )
+    };
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        // An I/O error hides what it was made of from `source`.
+        let made_of = cause.downcast_ref::<std::io::Error>();
+        let made_of = made_of.and_then(std::io::Error::get_ref);
+        of_tls(cause) || made_of.is_some_and(|inner| is_untrusted(inner))
+    })
 }
 
 /// Whether the same request may be answered otherwise later.
@@ -205,6 +227,15 @@ mod tests {
             assert_eq!(check_plain(&url, false).is_ok(), fine, "{url}");
             assert!(check_plain(&url, true).is_ok());
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_seen_however_deep_it_is() {
+        let invalid = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(is_untrusted(&invalid));
+        let nested = std::io::Error::other(std::io::Error::other(invalid));
+        assert!(is_untrusted(&nested));
+        assert!(!is_untrusted(&std::io::Error::other("reset")));
     }
 
     #[test]

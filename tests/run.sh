@@ -49,6 +49,10 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+long_context() {
+    tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
@@ -79,6 +83,7 @@ if section release build_release; then
     export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
     section parity parity
+    section long-context long_context
     section gguf gguf
     wait "$kubernetes_build"
     kubernetes_status=$?

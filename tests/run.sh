@@ -46,7 +46,7 @@ build_release() {
 }
 
 parity() {
-    tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+    tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
 long_context() {
@@ -54,7 +54,7 @@ long_context() {
 }
 
 gguf() {
-    tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+    tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
 demo() {

@@ -59,7 +59,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("--engine", type=Path, required=True, help="path of the candela-engine program")
     parser.add_argument(
-        "--logits", type=Path, help="path of the example `logits` [default: examples/logits beside the engine]"
+        "--logits", type=Path, help="path of the example `logits` (tests/setup/logits.sh builds it) [default: beside the engine]"
     )
     parser.add_argument("--only", metavar="MODEL", help="one model, or `tokens`")
     args = parser.parse_args()

@@ -11,6 +11,5 @@ if [[ $host == *-linux-gnu ]] && echo 'int main(void) { return 0; }' | cc -stati
     variable=CARGO_TARGET_$(echo "$host" | tr 'a-z-' 'A-Z_')_RUSTFLAGS
     export "$variable=-C target-feature=+crt-static"
 fi
-cargo build --release --locked --target "$host" --package candela-engine --package candela-operator \
-    --bins --example logits >&2
+cargo build --release --locked --target "$host" --package candela-engine --package candela-operator >&2
 echo "$CARGO_TARGET_DIR/$host/release"

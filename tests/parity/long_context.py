@@ -27,6 +27,7 @@ SLACK_BYTES = 48 << 20
 # A prompt counts only where transformers itself is sure, as in the rest of the suite.
 SURE_GAP = 3e-4
 DRAWS_MAX = 8
+PIECE = 1024
 
 
 class LongLlama:
@@ -46,8 +47,12 @@ class LongLlama:
 @torch.no_grad()
 def reference(model, prompt):
     """The greedy answer of transformers, and how far its best logit was ahead of the second at each token."""
-    tokens, gaps = [], []
-    out = model(torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
+    tokens, gaps, cache = [], [], None
+    # In pieces: torch would hold the scores of all tokens with all others at once, several times.
+    for start in range(0, len(prompt), PIECE):
+        piece = torch.tensor([prompt[start : start + PIECE]])
+        out = model(piece, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache = out.past_key_values
     for _ in range(TOKENS_OUT):
         best = out.logits[0, -1].topk(2)
         tokens.append(best.indices[0].item())

@@ -59,10 +59,10 @@ def check(subject, programs, out):
         (work / "failures.txt").write_text("\n".join(failures) + "\n")
     else:
         shutil.rmtree(work)
-    furthest = max(verdict.furthest for verdict in verdicts)
+    furthest, far = (max(getattr(verdict, name) for verdict in verdicts) for name in ("furthest", "far"))
     print(
         f"{subject.id:44} {time.monotonic() - began:5.1f} s  {len(failures) or 'no'} failures,"
-        f" bf16 near-ties within {furthest:.1%} of {run.tolerance:.1%}",
+        f" bf16 near-ties within {furthest:.1%} of {run.tolerance:.1%}, {far} of an answer far",
         flush=True,
     )
     return verdicts, run.figures, work if failures else None

@@ -88,7 +88,7 @@ def main():
     for failure in failures:
         print(f"FAILED {failure}")
     for subject, folder in kept.items():
-        print(f"again: tests/parity/run.sh --engine {args.engine} --only '{subject}'    (model and logs: {folder})")
+        print(f"again: tests/parity/run.sh --engine {args.engine} --logits {args.logits} --only '{subject}'    (model and logs: {folder})")
     print(f"{time.monotonic() - began:.0f} s")
     passed = sum(v.equal + v.near_ties for v in verdicts)
     print(f"{passed} passed, {len(failures)} failed")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the parity suite in a Python environment of its own, made once per content of requirements.txt:
-#   tests/parity/run.sh --engine target/release/candela-engine
+#   tests/parity/run.sh --engine target/release/candela-engine --logits target/debug/examples/logits
 # The environment lives under $CANDELA_CACHE (default ~/.cache/candela); PYTHON names the interpreter (3.11 or later).
 # With --prepare it only makes the environment; with --suite FILE first it runs that suite instead.
 set -eu

@@ -256,13 +256,19 @@ impl DecoderConfig {
                 self.heads, self.kv_heads
             ));
         }
-        let products = [
-            ("num_attention_heads × head_dim", self.heads, self.head_dim),
-            ("vocab_size × hidden_size", self.vocab, self.hidden),
+        let sizes = [
+            (
+                "num_attention_heads × head_dim",
+                self.heads.saturating_mul(self.head_dim),
+            ),
+            (
+                "the longest sequence, by max_position_embeddings and the rope factor",
+                self.context,
+            ),
         ];
-        for (name, a, b) in products {
-            if a.checked_mul(b).is_none_or(|product| product > 1 << 40) {
-                return shape(format!("{name} = {a} × {b} is beyond reason"));
+        for (name, size) in sizes {
+            if !(1..=SIZE_MAX).contains(&size) {
+                return shape(format!("{name}: {size} is not in 1..={SIZE_MAX}"));
             }
         }
         for rope in &self.ropes {

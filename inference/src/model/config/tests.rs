@@ -209,6 +209,18 @@ fn what_is_not_honoured_is_refused_by_name() {
         ),
         (json!({"num_key_value_heads": 3}), "num_key_value_heads = 3"),
         (json!({"head_dim": 33}), "head_dim = 33"),
+        (
+            json!({"num_attention_heads": 1 << 20, "num_key_value_heads": 1, "head_dim": 1 << 20}),
+            "num_attention_heads × head_dim",
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": 1e300}}),
+            "the longest sequence",
+        ),
+        (
+            json!({"rope_scaling": {"type": "dynamic", "factor": 1e-9}}),
+            "the longest sequence",
+        ),
         (json!({"num_hidden_layers": 0}), "num_hidden_layers = 0"),
         (
             json!({"num_hidden_layers": 1_000_000}),

@@ -23,7 +23,7 @@ pub(super) struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     lm_head: Linear,
-    /// One for each of the configuration's kinds, `[served, dim]`: cosines, then sines.
+    /// One for each of the configuration's kinds, `[positions, dim]`: cosines, then sines.
     rope_tables: Vec<Arc<Vec<f32>>>,
 }
 
@@ -34,10 +34,12 @@ pub(super) struct LayerCache {
 }
 
 impl Decoder {
-    /// Takes the weights that `config` asks for, to serve sequences of up to `served` tokens.
+    /// Takes the weights that `config` asks for. Sequences have up to `positions` tokens; what depends
+    /// on the length that was asked for goes by `served`.
     pub(super) fn load(
         config: DecoderConfig,
         weights: &Weights<'_>,
+        positions: usize,
         served: usize,
     ) -> std::result::Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden, config.vocab);
@@ -54,7 +56,7 @@ impl Decoder {
         let rope_tables = config
             .ropes
             .iter()
-            .map(|rope| Arc::new(rope.table(served)))
+            .map(|rope| Arc::new(rope.table(positions, served)))
             .collect();
         Ok(Self {
             config,

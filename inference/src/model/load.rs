@@ -74,7 +74,9 @@ pub fn load(
     }
     let plan = MemoryPlan::new(&config, size.bytes, dtype, flags, free_bytes())?;
     log_plan(&plan);
-    let decoder = Decoder::load(config.clone(), &weights, plan.max_model_len)?;
+    let asked = flags.max_model_len.map(|len| len.as_usize());
+    let served = asked.unwrap_or(config.context);
+    let decoder = Decoder::load(config.clone(), &weights, plan.max_model_len, served)?;
     if let Some(summary) = weights.quantized() {
         tracing::info!("--quantization: {summary}");
     }
@@ -88,6 +90,14 @@ pub fn load(
         kv_blocks: plan.kv_blocks,
         dtype: dtype_name(dtype),
     })
+}
+
+/// Tokens of a model's vocabulary, from its configuration alone.
+///
+/// # Errors
+/// [`ModelError`], as for [`load`].
+pub fn vocab_size(files: &ModelFiles) -> Result<usize, ModelError> {
+    Ok(DecoderConfig::parse(&files.read("config.json")?, None)?.vocab)
 }
 
 /// A model whose files are mapped and whose configuration is read.
@@ -108,6 +118,7 @@ impl<'a> Opened<'a> {
         let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
         let dtype = choose_dtype(&config, files, flags.dtype)?;
         let weights = Weights::open(files, dtype, flags.quantization, progress)?;
+        weights.check_types()?;
         let size = weights.size();
         Ok(Self {
             config,

@@ -16,8 +16,8 @@ pub enum MemoryError {
     /// One sequence of the asked length does not fit.
     #[error(
         "--max-model-len {asked} needs {needed} blocks of KV cache ({needed_bytes}), there is \
-         memory for {blocks}: at most {fits} tokens fit; lower --max-model-len to {fits}, or raise \
-         --kv-cache-memory-bytes"
+         memory for {blocks}: at most {fits} tokens fit; lower --max-model-len to {fits}, or give the KV \
+         cache more memory"
     )]
     ContextTooLong {
         /// Tokens asked for.
@@ -45,8 +45,8 @@ pub enum MemoryError {
     /// The weights alone are too many.
     #[error(
         "the model needs {needed} (weights {weights}, activations {activations}) and {free} are \
-         free: give the engine more memory, or take a smaller model, --quantization, or fewer \
-         --max-num-batched-tokens"
+         free: give the engine more memory, or take a smaller model, --quantization (of safetensors), or \
+         fewer --max-num-batched-tokens"
     )]
     ModelTooLarge {
         /// Bytes without any KV cache.
@@ -74,7 +74,10 @@ pub enum MemoryError {
         tokens: usize,
     },
     /// Not even two blocks fit.
-    #[error("there is no memory for a KV cache: {blocks} blocks of {block_bytes} fit")]
+    #[error(
+        "the KV cache needs at least two blocks of {block_bytes}, and {blocks} fit: give it more by \
+         --kv-cache-memory-bytes, or the engine more memory"
+    )]
     NoCache {
         /// Blocks there are.
         blocks: usize,
@@ -170,12 +173,14 @@ impl MemoryPlan {
             },
         };
         plan.kv_blocks = plan.blocks(flags, free.map(|free| plan.left_of(free)).transpose()?)?;
-        plan.fit(asked)
+        let mut plan = plan.fit(asked)?;
+        plan.rope_bytes = rope_dims * plan.max_model_len * size_of::<f32>();
+        Ok(plan)
     }
 
     /// What the model leaves of the free bytes.
     fn left_of(&self, free: usize) -> Result<usize, MemoryError> {
-        let needed = self.weights_bytes + self.activation_bytes;
+        let needed = self.weights_bytes + self.activation_bytes + self.rope_bytes;
         free.checked_sub(needed).ok_or(MemoryError::ModelTooLarge {
             needed: Bytes(needed),
             weights: Bytes(self.weights_bytes),

@@ -19,7 +19,8 @@ fn plan(change: impl FnOnce(&mut EngineFlags), left: usize) -> Result<MemoryPlan
     let mut flags = EngineFlags::for_model("m");
     change(&mut flags);
     let activations = activation_bytes(&config(), DType::BF16, &flags);
-    let free = left.saturating_add(MODEL + activations);
+    let wanted = flags.max_model_len.map_or(2048, |len| len.as_usize());
+    let free = left.saturating_add(MODEL + activations + wanted * 16 * 4);
     MemoryPlan::new(&config(), MODEL, DType::BF16, &flags, Some(free))
 }
 
@@ -37,6 +38,7 @@ fn half_of_what_the_model_leaves_bounds_the_cache_and_then_the_context() {
     let plan = plan(|_| {}, 8192 * 2 * 8).unwrap();
     assert_eq!((plan.kv_blocks, plan.max_model_len), (8, 256));
     assert_eq!(plan.limited_by, ContextLimit::KvCache);
+    assert_eq!(plan.rope_bytes, 256 * 16 * 4);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use bytes::Bytes;
 pub use config::ConfigError;
 pub use describe::{Description, describe};
 pub use gguf::GgufError;
-pub use load::{LoadedModel, ModelError, load};
+pub use load::{LoadedModel, ModelError, load, vocab_size};
 pub use memory::{ContextLimit, MemoryError, MemoryPlan};
 pub use progress::LoadProgress;
 pub use source::{ModelFiles, SourceError, open};

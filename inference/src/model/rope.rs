@@ -2,7 +2,8 @@
 //!
 //! The table is fixed when the model is loaded: an embedding that depended on how long a sequence
 //! has become would make cached keys wrong. `dynamic` and `longrope` therefore go by the length
-//! that the engine serves (`--max-model-len`), as in vLLM.
+//! that the engine is asked to serve (`--max-model-len`, else the model's), as in vLLM, and not by what
+//! the memory makes of it: two replicas must agree.
 
 use std::f64::consts::TAU;
 
@@ -186,13 +187,13 @@ impl RopeParameters {
         }
     }
 
-    /// Cosine and sine of every position below `served`, `[served, dim]`: first the cosines of the
-    /// pairs, then their sines.
-    pub(super) fn table(&self, served: usize) -> Vec<f32> {
+    /// Cosine and sine of every position below `rows`, `[rows, dim]`: first the cosines of the
+    /// pairs, then their sines. The frequencies are those for sequences of `served` tokens.
+    pub(super) fn table(&self, rows: usize, served: usize) -> Vec<f32> {
         let frequencies = self.inverse_frequencies(served);
         let factor = self.attention_factor();
-        let mut table = Vec::with_capacity(served * self.dim);
-        for position in 0..served {
+        let mut table = Vec::with_capacity(rows * self.dim);
+        for position in 0..rows {
             let angle = |frequency: &f32| position as f32 * frequency;
             table.extend(frequencies.iter().map(|f| angle(f).cos() * factor));
             table.extend(frequencies.iter().map(|f| angle(f).sin() * factor));
@@ -265,6 +266,6 @@ mod tests {
         let scaled = yarn.inverse_frequencies(1);
         assert_eq!(scaled[0], plain[0]);
         assert!((scaled[63] - plain[63] / 4.0).abs() < 1e-9);
-        assert_eq!(yarn.table(1)[0], 1.1);
+        assert_eq!(yarn.table(1, 1)[0], 1.1);
     }
 }

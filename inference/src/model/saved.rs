@@ -1,7 +1,7 @@
 //! A tensor as a file has it: its type, its bytes, and what writing it changed; and how it becomes
 //! a tensor or a matrix in blocks.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -66,6 +66,17 @@ impl Saved<'_> {
                 .to_dtype(dtype);
         }
         tensor.to_dtype(dtype)
+    }
+
+    /// Some rows of a matrix that is written number by number, in f32.
+    pub(super) fn numbers(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        let row_bytes = self.bytes.len() / self.rows().max(1);
+        let part = Saved {
+            bytes: &self.bytes[rows.start * row_bytes..rows.end * row_bytes],
+            shape: vec![rows.len(), self.columns()],
+            ..self.clone()
+        };
+        part.tensor(DType::F32)?.flatten_all()?.to_vec1()
     }
 
     /// The blocks of a tensor that is written in blocks.

@@ -86,10 +86,27 @@ impl Shards {
         self.places.contains_key(name)
     }
 
-    /// The type that most of the model is saved in, by its first tensor.
+    /// The type that most bytes of the model are saved in.
     pub(super) fn dtype(&self) -> Option<DType> {
-        let tensors = self.files.first()?.metadata.tensors();
-        tensors.values().find_map(|info| candle_dtype(info.dtype))
+        let mut bytes: Vec<(DType, usize)> = Vec::new();
+        for info in self
+            .files
+            .iter()
+            .flat_map(|file| file.metadata.tensors().into_values())
+        {
+            let Some(dtype) = candle_dtype(info.dtype) else {
+                continue;
+            };
+            let (from, to) = info.data_offsets;
+            match bytes.iter_mut().find(|(other, _)| *other == dtype) {
+                Some((_, sum)) => *sum += to - from,
+                None => bytes.push((dtype, to - from)),
+            }
+        }
+        bytes
+            .into_iter()
+            .max_by_key(|&(dtype, sum)| (sum, dtype.as_str()))
+            .map(|(dtype, _)| dtype)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Saved<'_>> {

@@ -155,7 +155,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The type that most of the model is saved in, by its first tensor.
+    /// The type that most of the model is saved in.
     pub(super) fn saved_dtype(files: &ModelFiles) -> Result<Option<DType>, WeightsError> {
         Ok(Shards::open(files)?.dtype())
     }
@@ -215,10 +215,21 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// That every tensor of a GGUF file is of a type we read. A safetensors file may carry others,
+    /// which nobody asks for.
+    pub(super) fn check_types(&self) -> Result<(), WeightsError> {
+        let Tensors::Gguf(model) = &self.tensors else {
+            return Ok(());
+        };
+        model.all().try_for_each(|saved| is_read(&saved))
+    }
+
     /// How many parameters there are, and how many bytes they take as they will be held.
     pub(super) fn size(&self) -> WeightsSize {
         let mut size = WeightsSize::default();
-        for saved in self.saved() {
+        // Loading names a tensor of a type that is not read, if it is needed.
+        let read = |saved: &Saved<'_>| !matches!(saved.kind, SavedType::Unread(_));
+        for saved in self.saved().filter(read) {
             let count: usize = saved.shape.iter().product();
             size.parameters += count;
             size.bytes += match (&saved.kind, self.choice(&saved)) {
@@ -304,13 +315,7 @@ impl<'a> Weights<'a> {
                 wanted: shape.to_vec(),
             });
         }
-        if let SavedType::Unread(dtype) = &saved.kind {
-            return Err(WeightsError::Type {
-                file: file(),
-                name: saved.name.clone(),
-                dtype: dtype.clone(),
-            });
-        }
+        is_read(&saved)?;
         Ok(saved)
     }
 
@@ -327,9 +332,21 @@ impl<'a> Weights<'a> {
     }
 }
 
+fn is_read(saved: &Saved<'_>) -> Result<(), WeightsError> {
+    match &saved.kind {
+        SavedType::Unread(dtype) => Err(WeightsError::Type {
+            file: saved.file.to_owned(),
+            name: saved.name.clone(),
+            dtype: dtype.clone(),
+        }),
+        SavedType::Float(_) | SavedType::Blocks(_) => Ok(()),
+    }
+}
+
+/// Quantizes a matrix some rows at a time: its numbers in f32 would take eight times the result.
 fn quantized(saved: &Saved<'_>, kind: BlockType, columns: usize) -> candle_core::Result<Part> {
-    let weights: Vec<f32> = saved.tensor(DType::F32)?.flatten_all()?.to_vec1()?;
-    let matrix = BlockMatrix::quantize(kind, &weights, columns)?;
+    let rows = saved.shape.iter().product::<usize>() / columns;
+    let matrix = BlockMatrix::quantize(kind, (rows, columns), |rows| saved.numbers(rows))?;
     Ok(Part::Quantized(Arc::new(matrix)))
 }
 

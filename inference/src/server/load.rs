@@ -96,11 +96,13 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
     };
+    // Before the weights: what is wrong with it is found at once.
     let tokenizer = files.read("tokenizer.json")?;
+    let tokenizer = Tokenizer::from_bytes(&tokenizer, model::vocab_size(&files)?)?;
     let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
-            tokenizer: Tokenizer::from_bytes(&tokenizer, model.vocab_size)?,
+            tokenizer,
             runner: model.runner,
             template,
             defaults,

@@ -68,7 +68,7 @@ impl Keys<'_> {
 }
 
 /// Keys of the architecture that are read, or say what the tensors' shapes say too.
-const KNOWN: [&str; 38] = [
+const KNOWN: [&str; 39] = [
     "context_length",
     "embedding_length",
     "block_count",
@@ -97,6 +97,7 @@ const KNOWN: [&str; 38] = [
     "expert_weights_norm",
     "expert_weights_scale",
     "leading_dense_block_count",
+    "attention.sliding_window_pattern",
     "rope.dimension_count",
     "rope.dimension_sections",
     "rope.freq_base",
@@ -142,6 +143,17 @@ pub(super) fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), Problem> {
     }
     if keys.metadata().bool(&keys.key("attention.causal"))? == Some(false) {
         return Err(keys.unsupported("attention.causal", false));
+    }
+    let pattern = "attention.sliding_window_pattern";
+    if keys.metadata().get(&keys.key(pattern)).is_some() {
+        let known = match keys.model.names.family.gguf {
+            "gemma2" => 2.0,
+            "gemma3" => 6.0,
+            _ => 0.0,
+        };
+        if keys.number(pattern).ok().flatten() != Some(known) {
+            return Err(keys.unsupported(pattern, "(another than the family's)"));
+        }
     }
     if keys
         .metadata()

@@ -7,7 +7,7 @@
 //! Each product is one dot product of a weight row and a token, in a fixed order: the tokens beside
 //! it make no difference.
 
-use std::{fmt, sync::OnceLock};
+use std::{fmt, ops::Range, sync::OnceLock};
 
 use candle_core::{
     Result, bail,
@@ -126,28 +126,26 @@ impl BlockMatrix {
         })
     }
 
-    /// Quantizes `weights`, `[rows, columns]`.
+    /// Quantizes a matrix `[rows, columns]`, asking for the numbers of some rows at a time.
     pub(in crate::model) fn quantize(
         kind: BlockType,
-        weights: &[f32],
-        columns: usize,
+        (rows, columns): (usize, usize),
+        numbers: impl Fn(Range<usize>) -> Result<Vec<f32>>,
     ) -> Result<Self> {
-        if !columns.is_multiple_of(kind.block_len()) || !weights.len().is_multiple_of(columns) {
-            bail!(
-                "{} weights are no rows of {columns} in {kind:?}",
-                weights.len()
-            );
+        if !columns.is_multiple_of(kind.block_len()) {
+            bail!("rows of {columns} weights are no whole blocks of {kind:?}");
         }
+        let size = (rows, columns);
         let blocks = match kind {
-            BlockType::Q4_0 => Blocks::Q4_0(quantized(weights, columns)),
-            BlockType::Q8_0 => Blocks::Q8_0(quantized(weights, columns)),
-            BlockType::Q4K => Blocks::Q4K(quantized(weights, columns)),
-            BlockType::Q5K => Blocks::Q5K(quantized(weights, columns)),
-            BlockType::Q6K => Blocks::Q6K(quantized(weights, columns)),
+            BlockType::Q4_0 => Blocks::Q4_0(quantized_in_parts(size, numbers)?),
+            BlockType::Q8_0 => Blocks::Q8_0(quantized_in_parts(size, numbers)?),
+            BlockType::Q4K => Blocks::Q4K(quantized_in_parts(size, numbers)?),
+            BlockType::Q5K => Blocks::Q5K(quantized_in_parts(size, numbers)?),
+            BlockType::Q6K => Blocks::Q6K(quantized_in_parts(size, numbers)?),
         };
         Ok(Self {
             blocks,
-            rows: weights.len() / columns,
+            rows,
             columns,
         })
     }
@@ -232,6 +230,21 @@ fn quantized<T: GgmlType>(weights: &[f32], columns: usize) -> Vec<T> {
         .zip(weights.par_chunks(columns.max(1)))
         .for_each(|(blocks, weights)| T::from_float(weights, blocks));
     blocks
+}
+
+/// Rows that are quantized at a time.
+const QUANTIZED_ROWS: usize = 1024;
+
+fn quantized_in_parts<T: GgmlType>(
+    (rows, columns): (usize, usize),
+    numbers: impl Fn(Range<usize>) -> Result<Vec<f32>>,
+) -> Result<Vec<T>> {
+    let mut blocks = Vec::with_capacity(rows * (columns / T::BLCK_SIZE));
+    for from in (0..rows).step_by(QUANTIZED_ROWS) {
+        let part = numbers(from..rows.min(from + QUANTIZED_ROWS))?;
+        blocks.extend(quantized::<T>(&part, columns));
+    }
+    Ok(blocks)
 }
 
 fn row_to_float<T: GgmlType>(blocks: &[T], row: usize, out: &mut [f32]) {

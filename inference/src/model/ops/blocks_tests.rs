@@ -26,7 +26,9 @@ fn random(seed: u64, count: usize) -> Vec<f32> {
 }
 
 fn matrix(kind: BlockType, rows: usize, columns: usize, seed: u64) -> BlockMatrix {
-    BlockMatrix::quantize(kind, &random(seed, rows * columns), columns).unwrap()
+    let weights = random(seed, rows * columns);
+    let part = |rows: Range<usize>| Ok(weights[rows.start * columns..rows.end * columns].to_vec());
+    BlockMatrix::quantize(kind, (rows, columns), part).unwrap()
 }
 
 fn numbers(matrix: &BlockMatrix) -> Vec<f32> {
@@ -142,4 +144,18 @@ fn bytes_that_are_no_whole_rows_are_refused() {
             .dequantized([2].into_iter())
             .is_err()
     );
+}
+
+#[test]
+fn rows_quantized_in_parts_are_those_quantized_at_once() {
+    let (rows, columns) = (2 * QUANTIZED_ROWS + 3, 32);
+    let weights = random(5, rows * columns);
+    let parts = matrix(BlockType::Q8_0, rows, columns, 5);
+    let at_once = Blocks::Q8_0(quantized(&weights, columns));
+    let at_once = BlockMatrix {
+        blocks: at_once,
+        rows,
+        columns,
+    };
+    assert_eq!(numbers(&parts), numbers(&at_once));
 }

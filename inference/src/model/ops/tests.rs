@@ -134,7 +134,7 @@ proptest! {
             dim,
             kind: crate::model::rope::RopeKind::Default,
         };
-        let (table, width) = (std::sync::Arc::new(rope.table(32)), dim + still);
+        let (table, width) = (std::sync::Arc::new(rope.table(32, 32)), dim + still);
         let positions: Vec<u32> = (0..t as u32).map(|i| (i * 7 + seed as u32 % 5) % 32).collect();
         for dtype in DTYPES {
             let x = random(seed, &[t, heads, width], dtype);

@@ -129,3 +129,22 @@ fn matrices_are_quantized_on_loading_and_routers_are_not() {
         "matrices: 1 in dense (routers); 1 in q4_k; 1 in q8_0 (embedding or LM head)"
     );
 }
+
+#[test]
+fn the_models_type_is_that_of_most_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = [0u8; 48];
+    let view = |dtype, shape| TensorView::new(dtype, shape, &bytes).unwrap();
+    let short = TensorView::new(Dtype::F32, vec![2], &bytes[..8]).unwrap();
+    let tensors = [
+        ("norm", short),
+        ("matrix", view(Dtype::BF16, vec![4, 6])),
+        ("ids", view(Dtype::I64, vec![6])),
+    ];
+    let file = safetensors::serialize(tensors, None).unwrap();
+    fs::write(folder.path().join(SINGLE), file).unwrap();
+    let files = open(folder.path().to_str().unwrap()).unwrap();
+    for _ in 0..8 {
+        assert_eq!(Weights::saved_dtype(&files).unwrap(), Some(DType::BF16));
+    }
+}

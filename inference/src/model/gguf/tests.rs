@@ -224,7 +224,11 @@ fn pieces_are_merged_by_their_scores() {
 
 #[test]
 fn what_we_do_not_run_is_refused_by_name() {
-    let cases: [(TestFile, &str); 6] = [
+    let cases: [(TestFile, &str); 7] = [
+        (
+            llama().size("llama.attention.sliding_window_pattern", 4),
+            "llama.attention.sliding_window_pattern",
+        ),
         (
             llama().size("llama.expert_shared_count", 1),
             "llama.expert_shared_count = 1",
@@ -263,6 +267,11 @@ fn what_we_do_not_run_is_refused_by_name() {
     let weights = open(Quantization::None).unwrap();
     let error = weights
         .get("lm_head.weight", &[8, 256])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("output.weight is of type Q2_K"), "{error}");
+    let flags = candela_flags::EngineFlags::for_model("m");
+    let error = crate::model::describe(&files, &flags)
         .unwrap_err()
         .to_string();
     assert!(error.contains("output.weight is of type Q2_K"), "{error}");

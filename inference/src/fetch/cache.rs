@@ -295,10 +295,15 @@ pub(super) fn at(path: &Path, error: io::Error) -> FetchError {
     }
 }
 
-/// Makes renames in a folder outlive a crash.
+/// Makes renames in a folder outlive a crash, where its file system can do that: some behind CIFS or FUSE
+/// cannot.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), FetchError> {
+    use io::ErrorKind::{InvalidInput, Unsupported};
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| at(folder, error))
+    match synced {
+        Err(error) if !matches!(error.kind(), InvalidInput | Unsupported) => Err(at(folder, error)),
+        _ => Ok(()),
+    }
 }
 
 fn read_marker(folder: &Path) -> io::Result<Marker> {
@@ -321,15 +326,20 @@ fn write_marker(folder: &Path, marker: &Marker) -> Result<(), FetchError> {
     replace(&path, &json)
 }
 
-/// Writes a small file in one step.
+/// Writes a small file in one step. The name until then is drawn at random: process ids are the same in
+/// many pods with one cache.
 fn replace(path: &Path, content: &[u8]) -> Result<(), FetchError> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{:016x}.new", rand::random::<u64>()));
     let new = PathBuf::from(name);
     fs::write(&new, content)
         .and_then(|()| File::open(&new)?.sync_all())
         .and_then(|()| fs::rename(&new, path))
-        .map_err(|error| at(path, error))
+        .map_err(|error| {
+            // It may not be there.
+            let _ = fs::remove_file(&new);
+            at(path, error)
+        })
 }
 
 /// Whether the file's content was read, or what is wrong with the file.

@@ -143,3 +143,11 @@ fn a_disk_that_is_too_small_is_refused_with_both_numbers() {
         "{error}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_system_that_cannot_sync_a_folder_is_fine() {
+    // It answers that the argument is invalid, as some network file systems do.
+    sync_folder(Path::new("/proc")).unwrap();
+    assert!(sync_folder(Path::new("/nowhere")).is_err());
+}

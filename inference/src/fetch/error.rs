@@ -178,6 +178,8 @@ pub(super) enum Retry {
     Never,
     /// It may, after a pause of our choice.
     Later,
+    /// Not in the next minutes; what the cache has may serve until then.
+    NotSoon,
     /// It may, after the pause that the server asks for.
     After(Duration),
 }

@@ -19,7 +19,10 @@ use super::{
 pub(super) const USER_AGENT: &str = concat!("candela-engine/", env!("CARGO_PKG_VERSION"));
 
 /// A client with the timeouts, redirects and certificates of all downloads.
-pub(super) fn client(idle_timeout: Duration) -> Result<ClientBuilder, FetchError> {
+pub(super) fn client(
+    idle_timeout: Duration,
+    plain_http: bool,
+) -> Result<ClientBuilder, FetchError> {
     let roots = trusted_roots()
         .iter()
         .map(|der| Certificate::from_der(der))
@@ -29,7 +32,7 @@ pub(super) fn client(idle_timeout: Duration) -> Result<ClientBuilder, FetchError
         .user_agent(USER_AGENT)
         .connect_timeout(limits::CONNECT_TIMEOUT)
         .read_timeout(idle_timeout)
-        .redirect(Policy::custom(redirect))
+        .redirect(Policy::custom(move |attempt| redirect(attempt, plain_http)))
         .tls_certs_only(roots))
 }
 
@@ -57,20 +60,31 @@ pub(super) fn trusted_roots() -> Vec<CertificateDer<'static>> {
     roots
 }
 
-/// Follows a few, and never from an encrypted connection to one that is not. The client itself drops
-/// the token when host or port change.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let encrypted = attempt
-        .previous()
-        .last()
-        .is_some_and(|url| url.scheme() == "https");
-    if encrypted && attempt.url().scheme() != "https" {
-        return attempt.error("redirected from https to plain http");
+/// The client itself drops the token when host or port change.
+fn redirect(attempt: Attempt<'_>, plain_http: bool) -> reqwest::redirect::Action {
+    match check_redirect(attempt.previous(), attempt.url(), plain_http) {
+        Ok(()) => attempt.follow(),
+        Err(reason) => attempt.error(reason),
     }
-    if attempt.previous().len() > limits::REDIRECTS_MAX {
-        return attempt.error("redirected too often");
+}
+
+/// A few are fine; never from an encrypted connection to one that is not, nor to a plain one that could
+/// not have been asked for itself.
+fn check_redirect(previous: &[Url], next: &Url, plain_http: bool) -> Result<(), &'static str> {
+    let encrypted = previous.last().is_some_and(|url| url.scheme() == "https");
+    if encrypted && next.scheme() != "https" {
+        return Err("redirected from https to plain http");
     }
-    attempt.follow()
+    if check_plain(next, plain_http).is_err() {
+        return Err(
+            "redirected to plain http on another machine; to allow that, give \
+                    --download-plain-http",
+        );
+    }
+    if previous.len() > limits::REDIRECTS_MAX {
+        return Err("redirected too often");
+    }
+    Ok(())
 }
 
 /// Plain http is for this machine, unless asked for.
@@ -227,6 +241,23 @@ mod tests {
             assert_eq!(check_plain(&url, false).is_ok(), fine, "{url}");
             assert!(check_plain(&url, true).is_ok());
         }
+    }
+
+    #[test]
+    fn a_redirect_does_not_lead_to_what_could_not_be_asked_for() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (from, to, plain_http, fine) in [
+            ("http://127.0.0.1/a", "http://10.0.0.1/", false, false),
+            ("http://127.0.0.1/a", "http://10.0.0.1/", true, true),
+            ("http://127.0.0.1/a", "http://127.0.0.1:1/", false, true),
+            ("http://127.0.0.1/a", "https://cdn.example/", false, true),
+            ("https://hub.example/a", "http://127.0.0.1/", true, false),
+        ] {
+            let followed = check_redirect(&[url(from)], &url(to), plain_http);
+            assert_eq!(followed.is_ok(), fine, "{from} to {to}");
+        }
+        let many = vec![url("https://hub.example"); limits::REDIRECTS_MAX + 1];
+        assert!(check_redirect(&many, &many[0], false).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{
     error::{Failure, FetchError},
     http, limits,
-    remote::{Body, Digest, RemoteFile, Source},
+    remote::{self, Body, Digest, RemoteFile, Source},
     uri,
 };
 
@@ -35,19 +35,12 @@ pub(super) struct HubSettings {
 impl HubSettings {
     pub(super) fn from_environment() -> Result<Self, FetchError> {
         let text = variable("HF_ENDPOINT").unwrap_or_else(|| PUBLIC_HUB.to_owned());
-        let endpoint = Url::parse(text.trim_end_matches('/')).ok();
-        let endpoint = endpoint
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
-            .ok_or_else(|| FetchError::Setting {
-                name: "HF_ENDPOINT",
-                reason: format!("{text} is not the URL of a hub"),
-            })?;
-        let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse().ok());
         let on = |text: String| matches!(text.to_lowercase().as_str(), "1" | "true" | "yes" | "on");
         Ok(Self {
-            endpoint,
+            endpoint: endpoint(&text)?,
             token: token()?,
-            idle_timeout: seconds.map_or(limits::IDLE_TIMEOUT, Duration::from_secs),
+            idle_timeout: variable("HF_HUB_DOWNLOAD_TIMEOUT")
+                .map_or(Ok(limits::IDLE_TIMEOUT), |text| idle_timeout(&text))?,
             offline: variable("HF_HUB_OFFLINE").is_some_and(on),
         })
     }
@@ -55,6 +48,35 @@ impl HubSettings {
 
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The URL of a hub, which is in errors and in the log: it must not hold a secret.
+fn endpoint(text: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(text.trim_end_matches('/')).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+    let with_user = match &url {
+        Some(url) => !url.username().is_empty() || url.password().is_some(),
+        None => text.contains('@'),
+    };
+    let refused = |reason: String| FetchError::Setting {
+        name: "HF_ENDPOINT",
+        reason,
+    };
+    if with_user {
+        return Err(refused(
+            "the URL of a hub holds no user or password; give a token by HF_TOKEN".to_owned(),
+        ));
+    }
+    url.ok_or_else(|| refused(format!("{text} is not the URL of a hub")))
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, FetchError> {
+    let seconds = text.parse().ok().filter(|&seconds| seconds > 0);
+    let seconds = seconds.ok_or_else(|| FetchError::Setting {
+        name: "HF_HUB_DOWNLOAD_TIMEOUT",
+        reason: format!("{text} is not a whole number of seconds above 0"),
+    })?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// The token, ready to be sent and marked as not to be shown: `HF_TOKEN`, else the content of the file
@@ -147,7 +169,7 @@ impl Hub {
         } = settings;
         http::check_plain(&endpoint, plain_http)?;
         Ok(Self {
-            client: http::build(http::client(idle_timeout)?)?,
+            client: http::build(http::client(idle_timeout, plain_http)?)?,
             endpoint,
             token,
             repo,
@@ -282,6 +304,7 @@ impl Source for Hub {
                 serde_json::from_slice(&body).map_err(|error| http::answer(&what, error))?;
             let page = page.into_iter().filter(|entry| entry.kind == "file");
             files.extend(page.map(remote_file));
+            remote::check_count(&what, files.len())?;
         }
         Err(http::answer(&what, "the listing has too many pages").into())
     }
@@ -395,6 +418,33 @@ mod tests {
         assert_eq!(url.as_str(), "https://hub.example/a?cursor=b");
         assert_eq!(next(r#"<https://other.example/a>; rel="next""#), None);
         assert_eq!(next(r#"<https://hub.example/a>; rel="prev""#), None);
+    }
+
+    #[test]
+    fn an_endpoint_holds_no_secret() {
+        for bad in [
+            "https://user:secret@hub.example/hf",
+            "https://secret@hub.example",
+            "https://:secret@hub.example",
+            "user:secret@hub.example",
+            "https://user:secret@hub.example/?a=b",
+        ] {
+            let error = endpoint(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("HF_TOKEN") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+        assert!(endpoint("https://hub.example/@team/").is_ok());
+    }
+
+    #[test]
+    fn a_timeout_is_a_time() {
+        assert_eq!(idle_timeout("7").unwrap(), Duration::from_secs(7));
+        for bad in ["0", "-1", "soon", "1.5"] {
+            let error = idle_timeout(bad).unwrap_err().to_string();
+            assert!(error.starts_with("HF_HUB_DOWNLOAD_TIMEOUT: "), "{error}");
+        }
     }
 
     #[test]

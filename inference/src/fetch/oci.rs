@@ -229,6 +229,14 @@ fn stream_error(error: &std::io::Error) -> String {
     }
 }
 
+/// Whether the server that gives tokens refuses who asks, by what it said: the client does not keep its
+/// status, which may as well be that of a server with too much to do.
+fn is_refusal(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = ["unauthorized", "denied", "forbidden", "incorrect username"];
+    words.iter().any(|word| said.contains(word))
+}
+
 fn failure(what: &str, error: OciDistributionError) -> Failure {
     use OciDistributionError as E;
     let what = what.to_owned();
@@ -242,7 +250,14 @@ fn failure(what: &str, error: OciDistributionError) -> Failure {
     match error {
         E::RequestError(error) => http::transport(&what, error),
         E::UnauthorizedError { .. } => denied("401 Unauthorized".to_owned()).into(),
-        E::AuthenticationFailure(reason) => denied(reason).into(),
+        E::AuthenticationFailure(reason) if is_refusal(&reason) => denied(reason).into(),
+        E::AuthenticationFailure(reason) => {
+            let reason = short(format!("no token: {}", reason.trim()));
+            Failure::passing(FetchError::Status {
+                reason: format!("{reason}; if that stays so, {REMEDY}"),
+                what,
+            })
+        }
         E::RegistryError { envelope, .. } => {
             let reason = short(envelope.to_string());
             let code = |wanted: &[OciErrorCode]| {
@@ -306,6 +321,26 @@ mod tests {
                     .collect(),
             ),
             ..OciDescriptor::default()
+        }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_had_now_may_be_had_later() {
+        for (said, retry) in [
+            (r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#, Retry::Never),
+            (r#"{"errors":[{"code":"DENIED"}]}"#, Retry::Never),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                Retry::Never,
+            ),
+            (r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, Retry::Later),
+            ("<h1>503 Service Unavailable</h1>", Retry::Later),
+            ("", Retry::Later),
+        ] {
+            let error = OciDistributionError::AuthenticationFailure(said.to_owned());
+            let failure = failure("m", error);
+            assert_eq!(failure.retry, retry, "{said}");
+            assert!(failure.error.to_string().contains(REMEDY), "{said}");
         }
     }
 

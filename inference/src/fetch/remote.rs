@@ -1,12 +1,13 @@
 //! What a source must be able to do, and what a file of it is.
 
+use std::{collections::HashSet, future::Future};
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use std::future::Future;
 
 use super::{
     error::{Failure, FetchError},
-    limits,
+    http, limits,
     uri::is_hex,
 };
 
@@ -75,25 +76,41 @@ pub(super) trait Source: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Body, Failure>> + Send;
 }
 
-/// Refuses a listing that is too long, or names a file that is not inside a folder.
+/// Refuses a listing that is too long.
+pub(super) fn check_count(what: &str, files: usize) -> Result<(), FetchError> {
+    if files <= limits::FILES_MAX {
+        return Ok(());
+    }
+    Err(FetchError::Answer {
+        what: what.to_owned(),
+        reason: format!("more than {} files", limits::FILES_MAX),
+    })
+}
+
+/// Refuses a listing that is too long, names a file that is not inside a folder, or names two files that
+/// would be one on the disk: of the same name, or with the name of another while it is in progress.
 pub(super) fn check_listing(what: &str, files: &[RemoteFile]) -> Result<(), FetchError> {
-    if files.len() > limits::FILES_MAX {
-        return Err(FetchError::Answer {
-            what: what.to_owned(),
-            reason: format!("more than {} files", limits::FILES_MAX),
-        });
+    check_count(what, files.len())?;
+    let short =
+        |name: &str| -> String { name.chars().take(limits::EXPLANATION_CHARS_MAX).collect() };
+    let mut names = HashSet::new();
+    for RemoteFile { name, .. } in files {
+        if !is_safe(name) {
+            return Err(FetchError::UnsafeName {
+                what: what.to_owned(),
+                name: short(name),
+            });
+        }
+        let shown = short(name);
+        if name.ends_with(".incomplete") {
+            let reason = format!("{shown:?} has the name of a download that is not finished");
+            return Err(http::answer(what, reason));
+        }
+        if !names.insert(name) {
+            return Err(http::answer(what, format!("it names {shown:?} twice")));
+        }
     }
-    match files.iter().find(|file| !is_safe(&file.name)) {
-        None => Ok(()),
-        Some(file) => Err(FetchError::UnsafeName {
-            what: what.to_owned(),
-            name: file
-                .name
-                .chars()
-                .take(limits::EXPLANATION_CHARS_MAX)
-                .collect(),
-        }),
-    }
+    Ok(())
 }
 
 fn is_safe(name: &str) -> bool {
@@ -128,6 +145,26 @@ mod tests {
         ] {
             assert!(!is_safe(name), "{name}");
         }
+    }
+
+    #[test]
+    fn files_that_would_be_one_on_the_disk_are_refused() {
+        let file = |name: &str| RemoteFile {
+            name: name.to_owned(),
+            size: 1,
+            digest: Digest::None,
+            key: name.to_owned(),
+            tag: None,
+        };
+        assert!(check_listing("m", &[file("a"), file("b/a")]).is_ok());
+        for (files, said) in [
+            ([file("a"), file("a")], "it names \"a\" twice"),
+            ([file("a"), file("a.incomplete")], "not finished"),
+        ] {
+            let error = check_listing("m", &files).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(check_listing("m", &vec![file("a"); limits::FILES_MAX + 1]).is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Attempts {
     pub(super) async fn pause(&mut self, failure: Failure) -> Result<(), Failure> {
         self.failed += 1;
         let pause = match failure.retry {
-            Retry::Never => return Err(failure),
+            Retry::Never | Retry::NotSoon => return Err(failure),
             _ if self.failed >= self.max => return Err(failure),
             Retry::Later => backoff(self.failed, rand::rng().random()),
             Retry::After(asked) => asked.min(limits::RETRY_AFTER_MAX),

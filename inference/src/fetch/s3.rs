@@ -19,7 +19,7 @@ use reqwest::{Client, StatusCode};
 use super::{
     cache::escape,
     digest,
-    error::{Failure, FetchError},
+    error::{Failure, FetchError, Retry},
     http, limits,
     remote::{Body, Digest, RemoteFile, Source},
     selection,
@@ -51,6 +51,12 @@ impl Bucket {
         if plain_http {
             builder = builder.with_allow_http(true);
         }
+        let on = |key| builder.get_config_value(&key).as_deref() == Some("true");
+        let connector = Connector {
+            plain_http: on(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)),
+            metadata: builder.get_config_value(&AmazonS3ConfigKey::MetadataEndpoint),
+            metadata_v1: on(AmazonS3ConfigKey::ImdsV1Fallback),
+        };
         let endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
             .iter()
             .find_map(|key| builder.get_config_value(key))
@@ -63,7 +69,7 @@ impl Bucket {
         }
         let store = builder
             .with_bucket_name(bucket)
-            .with_http_connector(Connector)
+            .with_http_connector(connector)
             .with_retry(RetryConfig {
                 max_retries: 2,
                 retry_timeout: Duration::from_secs(60),
@@ -106,8 +112,18 @@ impl Bucket {
             .chars()
             .take(limits::EXPLANATION_CHARS_MAX)
             .collect();
-        if let Some(refused) = refused(&error) {
+        if let Some(refused) = cause(&error) {
             return self.refusal(refused);
+        }
+        if cause::<NoCredentials>(&error).is_some() {
+            return Failure {
+                error: FetchError::Denied {
+                    what,
+                    reason: format!("there are no credentials: {reason}"),
+                    remedy: REMEDY.to_owned(),
+                },
+                retry: Retry::NotSoon,
+            };
         }
         match error {
             Error::NotFound { .. } => FetchError::NotFound { what, reason }.into(),
@@ -226,22 +242,83 @@ fn fingerprint(objects: &[ObjectMeta]) -> String {
 }
 
 /// Gives `object_store` the client that all downloads use, with its certificates.
-#[derive(Debug)]
-struct Connector;
+#[derive(Debug, Clone)]
+struct Connector {
+    /// Other machines may be asked over plain http.
+    plain_http: bool,
+    /// The URL of the machine's metadata service, where it is not at its usual address.
+    metadata: Option<String>,
+    /// The metadata service may refuse its second version; `object_store` then asks the first.
+    metadata_v1: bool,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
         let https_only = allow_http.as_deref() != Some("true");
-        let client = http::client(limits::IDLE_TIMEOUT)
+        // Short for a metadata service, which is next door or not there at all.
+        let connect_timeout = options
+            .get_config_value(&ClientConfigKey::ConnectTimeout)
+            .and_then(|text| seconds(&text))
+            .unwrap_or(limits::CONNECT_TIMEOUT);
+        let client = http::client(limits::IDLE_TIMEOUT, self.plain_http)
+            .map(|builder| builder.connect_timeout(connect_timeout))
             .and_then(|builder| http::build(builder.https_only(https_only)))
             .map_err(|error| Error::Generic {
                 store: "S3",
                 source: Box::new(error),
             })?;
-        Ok(HttpClient::new(Service(Arc::new(client))))
+        Ok(HttpClient::new(Service {
+            client: Arc::new(client),
+            connector: self.clone(),
+        }))
     }
 }
+
+impl Connector {
+    /// Whether a request is for credentials, to the metadata service or to the agent of a container.
+    fn is_for_credentials(&self, uri: &::http::Uri) -> bool {
+        let host = uri.host().unwrap_or_default();
+        let own = self.metadata.as_ref().filter(|own| !own.is_empty());
+        let own = own.is_some_and(|own| uri.to_string().starts_with(own.as_str()));
+        own || host.starts_with("169.254.") || host.contains("ec2::")
+    }
+
+    /// Marks every failure of a service of credentials. `object_store` tries again what may pass.
+    fn credentials(
+        &self,
+        sent: Result<HttpResponse, HttpError>,
+    ) -> Result<HttpResponse, HttpError> {
+        let (kind, reason) = match sent {
+            Err(error) => (error.kind(), http::causes(&error)),
+            Ok(answer) => {
+                let status = answer.status();
+                if status.is_success() || (self.metadata_v1 && status == StatusCode::FORBIDDEN) {
+                    return Ok(answer);
+                }
+                let kind = match http::retry_of(status.as_u16(), None) {
+                    Retry::Never => HttpErrorKind::Unknown,
+                    _ => HttpErrorKind::Request,
+                };
+                (kind, status.to_string())
+            }
+        };
+        Err(HttpError::new(kind, NoCredentials(reason)))
+    }
+}
+
+/// A duration in whole seconds, as `object_store` prints it.
+fn seconds(text: &str) -> Option<Duration> {
+    text.strip_suffix('s')?
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// No keys are set, and the machine has no role that could be found.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoCredentials(String);
 
 /// The object is encrypted with a key of a key service or of the client, so that its entity tag is not
 /// an MD5 of the content.
@@ -258,8 +335,10 @@ struct Refused {
     said: String,
 }
 
-/// The refusal behind an error.
-fn refused<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refused> {
+/// The error of a kind behind an error.
+fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     causes.find_map(|cause| cause.downcast_ref())
 }
@@ -281,14 +360,15 @@ async fn refusal_of(response: HttpResponse) -> Refused {
     }
 }
 
-/// Whether an answer is a refusal of the service, and not of the machine's metadata service, whose
-/// refusals `object_store` reads itself.
-fn is_refusal(host: Option<&str>, status: StatusCode) -> bool {
-    let metadata = host.is_some_and(|host| host.starts_with("169.254.") || host.contains("ec2::"));
-    status.is_client_error() && !metadata && !matches!(status.as_u16(), 408 | 412 | 425 | 429)
+/// Whether an answer is a refusal that will stay.
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 412 | 425 | 429)
 }
 
-struct Service(Arc<Client>);
+struct Service {
+    client: Arc<Client>,
+    connector: Connector,
+}
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -306,9 +386,13 @@ impl HttpService for Service {
         Self: 'async_trait,
     {
         Box::pin(async move {
-            let host = request.uri().host().map(str::to_owned);
-            let mut response = HttpService::call(self.0.as_ref(), request).await?;
-            if is_refusal(host.as_deref(), response.status()) {
+            let for_credentials = self.connector.is_for_credentials(request.uri());
+            let sent = HttpService::call(self.client.as_ref(), request).await;
+            if for_credentials {
+                return self.connector.credentials(sent);
+            }
+            let mut response = sent?;
+            if is_refusal(response.status()) {
                 let refused = refusal_of(response).await;
                 return Err(HttpError::new(HttpErrorKind::Unknown, refused));
             }
@@ -354,6 +438,29 @@ mod tests {
         let pieces = object("config.json", Some(&format!("\"{md5}-2\"")));
         assert_eq!(pieces.digest, Digest::None);
         assert_eq!(object("config.json", None).digest, Digest::None);
+    }
+
+    #[test]
+    fn requests_for_credentials_are_known() {
+        let connector = Connector {
+            plain_http: false,
+            metadata: Some("http://127.0.0.1:9".to_owned()),
+            metadata_v1: false,
+        };
+        for (uri, wanted) in [
+            ("http://169.254.169.254/latest/api/token", true),
+            ("http://169.254.170.23/v1/credentials", true),
+            ("http://[fd00:ec2::23]/v1/credentials", true),
+            ("http://127.0.0.1:9/latest/api/token", true),
+            ("http://127.0.0.1:1/bucket", false),
+            ("https://s3.eu-central-1.amazonaws.com/bucket", false),
+        ] {
+            let uri = uri.parse().unwrap();
+            assert_eq!(connector.is_for_credentials(&uri), wanted, "{uri}");
+        }
+        let options = ClientOptions::new().with_connect_timeout(Duration::from_secs(1));
+        let printed = options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        assert_eq!(seconds(&printed.unwrap()), Some(Duration::from_secs(1)));
     }
 
     #[test]

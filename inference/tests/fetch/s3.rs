@@ -2,9 +2,13 @@
 
 use std::fs;
 
+use http::Response;
+use http_body_util::{BodyExt, Empty};
+
 use crate::{
     bucket::{ACCESS_KEY, Bucket, SECRET_KEY},
     hub_pull::{WEIGHTS, content},
+    net,
     program::{Machine, length, names},
 };
 
@@ -28,11 +32,15 @@ fn bucket() -> Bucket {
 }
 
 fn machine(bucket: &Bucket) -> Machine {
+    without_keys(bucket)
+        .set("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .set("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+}
+
+fn without_keys(bucket: &Bucket) -> Machine {
     Machine::new()
         .set("AWS_ENDPOINT_URL", &format!("http://{}", bucket.address))
         .set("AWS_REGION", "eu-central-1")
-        .set("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        .set("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         .set("CANDELA_LOG", "debug")
 }
 
@@ -83,6 +91,28 @@ fn who_may_not_read_is_told_so_and_no_secret_is_shown() {
         .set("AWS_ENDPOINT_URL", "http://203.0.113.1")
         .refused(MODEL);
     assert!(log.contains("http"), "{log}");
+}
+
+#[test]
+fn without_credentials_the_remedy_comes_soon() {
+    let bucket = bucket();
+    // A port that nobody listens on, and a service that knows no role.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let no_role = net::serve(|_| async {
+        let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *answer.status_mut() = http::StatusCode::NOT_FOUND;
+        answer
+    });
+    for metadata in [nobody, no_role] {
+        let log = without_keys(&bucket)
+            .set("AWS_METADATA_ENDPOINT", &format!("http://{metadata}"))
+            .refused(MODEL);
+        assert!(log.contains("there are no credentials"), "{log}");
+        assert!(log.contains("AWS_SKIP_SIGNATURE=true"), "{log}");
+        assert!(!log.contains("trying again"), "{log}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ import torch  # noqa: E402
 from safetensors.numpy import load_file  # noqa: E402
 
 import cases  # noqa: E402
+import command_line  # noqa: E402
 import convert  # noqa: E402
 import tokenization  # noqa: E402
 import vocabularies  # noqa: E402
@@ -57,17 +58,9 @@ def arguments():
     """The command line."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
-    parser.add_argument("--engine", type=Path, required=True, help="path of the candela-engine program")
-    parser.add_argument(
-        "--logits", type=Path, help="path of the example `logits` (tests/setup/logits.sh builds it) [default: beside the engine]"
-    )
+    command_line.add_arguments(parser)
     parser.add_argument("--only", metavar="MODEL", help="one model, or `tokens`")
-    args = parser.parse_args()
-    args.logits = args.logits or args.engine.parent / "examples" / "logits"
-    for program in (args.engine, args.logits):
-        if not program.is_file():
-            parser.error(f"{program} is not there; tests/setup/release.sh builds it")
-    return args
+    return command_line.parse(parser)
 
 
 class Figures:

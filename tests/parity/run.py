@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+import command_line
 import families
 import suite
 import table
@@ -28,22 +29,15 @@ def arguments():
     """The command line."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
-    parser.add_argument("--engine", type=Path, required=True, help="path of the candela-engine program")
-    parser.add_argument(
-        "--logits", type=Path, help="path of the example `logits` (tests/setup/logits.sh builds it) [default: beside the engine]"
-    )
+    command_line.add_arguments(parser)
     parser.add_argument(
         "--only", metavar="FAMILY[/MODEL]", help=f"one of {', '.join(['demo', *families.CONFIGS])}, or one of its models"
     )
     parser.add_argument("--out", type=Path, help="the run's folder [default: a new one for temporary files]")
-    args = parser.parse_args()
-    args.logits = args.logits or args.engine.parent / "examples" / "logits"
+    args = command_line.parse(parser)
     args.subjects = [s for s in SUBJECTS if args.only in (None, s.family, s.id)]
     if not args.subjects:
         parser.error(f"--only {args.only}: these are known: {', '.join(s.id for s in SUBJECTS)}")
-    for program in (args.engine, args.logits):
-        if not program.is_file():
-            parser.error(f"{program} is not there; tests/setup/release.sh builds it")
     return args
 
 

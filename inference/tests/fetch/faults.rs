@@ -1,9 +1,9 @@
 //! A hub and processes that fail in the middle of it.
 
 use crate::{
-    hub::Fault,
+    hub::{Fault, Hub},
     hub_pull::{MODEL, WEIGHTS, hub},
-    program::{Machine, length, until},
+    program::{Machine, Running, length, until},
 };
 
 const SIZE: u64 = 400_000;
@@ -52,17 +52,22 @@ fn a_hub_that_falls_silent_is_given_up_in_time() {
     assert_eq!(hub.served(WEIGHTS), SIZE);
 }
 
-#[test]
-fn a_killed_download_goes_on_where_it_stopped() {
+/// A download that has half of the weights, and waits for the rest.
+fn half_pulled() -> (Hub, Machine, Running) {
     let hub = hub();
     hub.fail(WEIGHTS, &[Fault::Stall(HALF)]);
     let machine = Machine::with_hub(&hub);
-    let first = machine.start(&["pull", MODEL]);
+    let running = machine.start(&["pull", MODEL]);
     let partial = machine.partial(&hub, WEIGHTS);
     until("half of it is here", || length(&partial) == HALF as u64);
+    (hub, machine, running)
+}
+
+#[test]
+fn a_killed_download_goes_on_where_it_stopped() {
+    let (hub, machine, first) = half_pulled();
     first.kill();
     // What is unfinished is no model.
-    let offline = Machine::with_hub(&hub);
     assert!(
         !machine
             .cache()
@@ -70,7 +75,6 @@ fn a_killed_download_goes_on_where_it_stopped() {
             .join(hub.commit())
             .exists()
     );
-    drop(offline);
     hub.seen();
     let folder = machine.pulled(MODEL);
     assert_eq!(
@@ -89,12 +93,7 @@ fn a_killed_download_goes_on_where_it_stopped() {
 
 #[test]
 fn of_two_that_want_the_same_one_downloads() {
-    let hub = hub();
-    hub.fail(WEIGHTS, &[Fault::Stall(HALF)]);
-    let machine = Machine::with_hub(&hub);
-    let first = machine.start(&["pull", MODEL]);
-    let partial = machine.partial(&hub, WEIGHTS);
-    until("half of it is here", || length(&partial) == HALF as u64);
+    let (hub, machine, first) = half_pulled();
     let second = machine.start(&["pull", MODEL]);
     until("the second has asked what main is", || {
         hub.seen().iter().any(|seen| seen.line.contains("revision"))
@@ -116,12 +115,7 @@ fn of_two_that_want_the_same_one_downloads() {
 
 #[test]
 fn one_that_waits_takes_over_when_the_other_is_killed() {
-    let hub = hub();
-    hub.fail(WEIGHTS, &[Fault::Stall(HALF)]);
-    let machine = Machine::with_hub(&hub);
-    let first = machine.start(&["pull", MODEL]);
-    let partial = machine.partial(&hub, WEIGHTS);
-    until("half of it is here", || length(&partial) == HALF as u64);
+    let (hub, machine, first) = half_pulled();
     hub.seen();
     let second = machine.start(&["pull", MODEL]);
     until("the second has asked what main is", || {

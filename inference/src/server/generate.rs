@@ -19,7 +19,8 @@ use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
     prompt::{AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+        CheckedChat, CheckedCompletion, CheckedOptions, PromptInput, RequestError, check_chat,
+        check_completion, prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -32,7 +33,13 @@ pub(super) struct Job {
     arrival: Option<Timestamp>,
 }
 
-/// Checks and tokenizes a body, a large one on a thread of its own.
+/// What a job is made of.
+pub(super) enum Checked {
+    Chat(CheckedChat),
+    Completion(CheckedCompletion),
+}
+
+/// Checks and tokenizes a body.
 ///
 /// # Errors
 /// What is wrong with the request.
@@ -41,47 +48,67 @@ pub(super) async fn prepare(
     endpoint: Endpoint,
     body: Bytes,
 ) -> Result<Job, ApiError> {
+    checking(serving, body, move |serving, body, arrival| {
+        let checked = match endpoint {
+            Endpoint::Chat => Checked::Chat(check_chat(body, &serving.facts)?),
+            Endpoint::Completion => Checked::Completion(check_completion(body, &serving.facts)?),
+        };
+        job(serving, checked, endpoint.prompt_field(), arrival)
+    })
+    .await
+}
+
+/// Does what takes long with a large body: that one on a thread of its own.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) async fn checking<T: Send + 'static>(
+    serving: &Arc<Serving>,
+    body: Bytes,
+    check: impl FnOnce(&Serving, &[u8], Option<Timestamp>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let arrival = serving.engine.now();
     if body.len() <= limits::INLINE_BODY_BYTES_MAX {
-        return check(serving, endpoint, &body, arrival);
+        return check(serving, &body, arrival);
     }
     let serving = Arc::clone(serving);
-    let checked =
-        tokio::task::spawn_blocking(move || check(&serving, endpoint, &body, arrival)).await;
+    let checked = tokio::task::spawn_blocking(move || check(&serving, &body, arrival)).await;
     checked.unwrap_or_else(|error| {
         tracing::error!(%error, "checking a request failed");
         Err(ApiError::internal())
     })
 }
 
-fn check(
+/// Renders and tokenizes. `field` is the one that holds the prompt.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) fn job(
     serving: &Serving,
-    endpoint: Endpoint,
-    body: &[u8],
+    checked: Checked,
+    field: &str,
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
-    let (options, prompts) = match endpoint {
-        Endpoint::Chat => {
-            let chat = check_chat(body, &serving.facts)?;
+    let (options, prompts) = match checked {
+        Checked::Chat(chat) => {
             let text = render(serving, &chat.input)?;
             (
                 chat.options,
-                vec![encode(serving, "messages", &text, chat.add_special_tokens)?],
+                vec![encode(serving, field, &text, chat.add_special_tokens)?],
             )
         }
-        Endpoint::Completion => {
-            let completion = check_completion(body, &serving.facts)?;
+        Checked::Completion(completion) => {
             let special = completion.add_special_tokens;
             let prompts = completion.prompts.into_iter().map(|prompt| match prompt {
                 PromptInput::Ids(ids) => Ok(ids),
-                PromptInput::Text(text) => encode(serving, "prompt", &text, special),
+                PromptInput::Text(text) => encode(serving, field, &text, special),
             });
             (completion.options, prompts.collect::<Result<_, _>>()?)
         }
     };
     let max_model_len = serving.facts.max_model_len;
     let prompts = prompts.into_iter().map(|prompt| {
-        let params = options.params_for(prompt.len(), endpoint.prompt_field(), max_model_len)?;
+        let params = options.params_for(prompt.len(), field, max_model_len)?;
         Ok((Arc::from(prompt), params))
     });
     let prompts = prompts.collect::<Result<_, RequestError>>()?;

@@ -21,6 +21,7 @@ mod orca;
 mod probes;
 mod request_id;
 mod respond;
+mod responses;
 mod routes;
 mod run;
 mod shutdown;

@@ -1,7 +1,5 @@
 //! The routes, and the handlers of `/v1`.
 
-use std::time::Duration;
-
 use axum::{
     Extension, Json, Router,
     extract::{Path, Request, State},
@@ -18,7 +16,7 @@ use super::{
     generate, probes,
     request_id::RequestId,
     respond::{self, Gates},
-    sse,
+    responses, sse,
     state::{Serving, SharedState},
 };
 use crate::{
@@ -39,6 +37,11 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/responses", post(responses::create))
+        .route(
+            "/v1/responses/{id}",
+            get(responses::retrieve).delete(responses::delete),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(
@@ -82,8 +85,7 @@ async fn answer(
     if !streaming {
         return respond::whole(&format, generation, gates).await;
     }
-    let interval = state.flags.sse_keep_alive_interval.get();
-    let keep_alive = (interval > 0).then(|| Duration::from_secs(interval));
+    let keep_alive = sse::keep_alive(&state.flags);
     let gates = Gates {
         headers: gates.headers && takes_trailers,
         ..gates
@@ -92,7 +94,7 @@ async fn answer(
 }
 
 /// The client said that it reads trailers (RFC 9110, 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     let codings = headers
         .get_all(header::TE)
         .into_iter()

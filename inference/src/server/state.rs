@@ -8,6 +8,7 @@ use std::{
 use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
+use super::responses::ResponseStore;
 use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::UsageLog};
 use crate::{
     engine::EngineHandle,
@@ -84,6 +85,7 @@ pub(super) struct ServerState {
     pub(super) progress: Arc<StartProgress>,
     pub(super) in_flight: InFlight,
     serving: OnceLock<Arc<Serving>>,
+    pub(super) responses: Arc<ResponseStore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -103,6 +105,7 @@ impl ServerState {
             progress: Arc::default(),
             in_flight: InFlight::new(),
             serving: OnceLock::new(),
+            responses: Arc::default(),
             phase: watch::Sender::new(Phase::Loading),
         })
     }

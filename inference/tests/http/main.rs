@@ -16,6 +16,7 @@ mod inspect;
 mod lifecycle;
 mod prefix_cache;
 mod program;
+mod responses;
 mod server;
 mod stats;
 mod streaming;

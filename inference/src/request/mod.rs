@@ -18,7 +18,9 @@ pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
-pub use responses::{CheckedResponses, ResponsesEcho, check_responses, response_not_found};
+pub use responses::{
+    CheckedResponses, RESPONSES_SHARED_FIELDS, ResponsesEcho, check_responses, response_not_found,
+};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

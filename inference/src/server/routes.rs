@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -13,7 +13,7 @@ use super::{
     body, envelope,
     error::ApiError,
     format::{Endpoint, Format},
-    generate, probes,
+    generate, openapi, probes,
     request_id::RequestId,
     respond::{self, Gates},
     responses, sse,
@@ -33,6 +33,7 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/progress", get(probes::progress))
         .route("/version", get(probes::version))
         .route("/metrics", get(probes::metrics))
+        .route("/openapi.json", get(openapi::serve))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat_completions))
@@ -117,14 +118,24 @@ async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> 
 
 async fn model(
     State(state): State<SharedState>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let serving = state.serving()?;
+    let id = id_of(path)?;
     let names = &serving.facts.served_names;
     match names.iter().find(|name| **name == id) {
         Some(name) => Ok(Json(model_object(&serving, name)).into_response()),
         None => Err(RequestError::model_not_found(&id, names).into()),
     }
+}
+
+/// The id in a path.
+///
+/// # Errors
+/// A 400 for a path that is no text.
+pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let no_text = |_| ApiError::new(StatusCode::BAD_REQUEST, "the path is not encoded UTF-8");
+    path.map(|Path(id)| id).map_err(no_text)
 }
 
 fn model_object(serving: &Serving, name: &str) -> Model {

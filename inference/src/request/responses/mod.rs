@@ -22,7 +22,7 @@ use crate::openai::{
 };
 
 /// Fields of the body that mean the same in a chat.
-const SHARED: &[&str] = &[
+pub const RESPONSES_SHARED_FIELDS: &[&str] = &[
     "model",
     "temperature",
     "top_p",
@@ -98,7 +98,7 @@ pub fn check_responses(
     let store = request.store.unwrap_or(false);
 
     let mut chat = Map::new();
-    for &field in SHARED {
+    for &field in RESPONSES_SHARED_FIELDS {
         if let Some(value) = object.get(field) {
             chat.insert(field.to_owned(), value.clone());
         }

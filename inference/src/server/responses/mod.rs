@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::header;
 
 pub(super) use self::store::ResponseStore;
 use self::{
@@ -116,11 +116,11 @@ fn keep(state: &SharedState, format: &ResponseFormat, object: &ResponseObject) {
 /// `GET /v1/responses/{id}`: a response that was stored.
 pub(super) async fn retrieve(
     State(state): State<SharedState>,
-    path: Option<Path<String>>,
+    path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
     state.serving()?;
-    let id = id_of(path)?;
+    let id = routes::id_of(path)?;
     let query = request.uri().query().unwrap_or_default();
     if query.split('&').any(|pair| pair == "stream=true") {
         let message = "stream: stored responses are not streamed; leave it out";
@@ -134,10 +134,10 @@ pub(super) async fn retrieve(
 /// `DELETE /v1/responses/{id}`: forgets a response that was stored.
 pub(super) async fn delete(
     State(state): State<SharedState>,
-    path: Option<Path<String>>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     state.serving()?;
-    let id = id_of(path)?;
+    let id = routes::id_of(path)?;
     if !state.responses.remove(&id) {
         return Err(response_not_found("response_id", &id).into());
     }
@@ -147,16 +147,6 @@ pub(super) async fn delete(
         deleted: true,
     })
     .into_response())
-}
-
-/// The id in the path.
-fn id_of(path: Option<Path<String>>) -> Result<String, ApiError> {
-    path.map(|Path(id)| id).ok_or_else(|| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "the path is not valid percent-encoded UTF-8",
-        )
-    })
 }
 
 /// An error about a chat's prompt, as one about the input that it was made of.

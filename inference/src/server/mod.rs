@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod body_memory;
 mod envelope;
 mod error;
 mod format;

@@ -179,6 +179,7 @@ fn request(one: &Asked) -> GenerateRequest {
         branches: NonZeroUsize::new(one.branches).unwrap(),
         cache_salt: one.salt.map(Arc::from),
         stop: None,
+        constraint: None,
         arrival: None,
     }
 }

@@ -4,6 +4,7 @@
 //! Read in this order: `step.rs` (the loop), `scheduler.rs` (who is in a step), `sequence.rs` (what a
 //! branch is), `kv/pool.rs` (where its KV lives, and when it is shared). It knows no HTTP, no JSON, no tokenizer, no candle.
 
+mod choose;
 pub mod clock;
 mod handle;
 mod kv;
@@ -21,7 +22,9 @@ use std::{
 pub use self::{
     clock::{Clock, MonotonicClock},
     handle::{Canceller, EngineHandle, EventStream, SubmitError},
-    request::{Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch},
+    request::{
+        ConstraintFactory, Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch,
+    },
 };
 pub use crate::model::runner::{Batch, Runner, RunnerError};
 use crate::{model::runner::BLOCK_TOKENS, stats::Metrics};

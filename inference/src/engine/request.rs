@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use crate::{
     finish_reason::FinishReason,
-    sampling::SamplingParams,
+    sampling::{SamplingParams, TokenConstraint, TokenLogprobs},
     stats::{FinishedRequestStats, Timestamp, TokenCounts},
 };
 
@@ -22,9 +22,14 @@ pub struct GenerateRequest {
     pub cache_salt: Option<Arc<str>>,
     /// Makes the check for stop strings of one branch; `None` without stop strings.
     pub stop: Option<Box<dyn Fn() -> Box<dyn StopCheck> + Send>>,
+    /// Makes the restriction of one branch's tokens; `None` without any.
+    pub constraint: Option<ConstraintFactory>,
     /// When the request was read ([`super::EngineHandle::now`]); `None` while stats are off.
     pub arrival: Option<Timestamp>,
 }
+
+/// Makes what restricts the tokens of one branch.
+pub type ConstraintFactory = Box<dyn Fn() -> Box<dyn TokenConstraint> + Send>;
 
 /// Looks for stop strings as tokens come. It runs on the engine's thread when a token is applied, so
 /// that finish reason, counts and record are decided in the same step.
@@ -58,6 +63,8 @@ pub struct Event {
     pub branch: usize,
     /// The branch's next token. The token that ended the branch is among them.
     pub token: Option<u32>,
+    /// How likely that token was, if the request asked.
+    pub logprobs: Option<Box<TokenLogprobs>>,
     /// The branch is done; nothing follows for it.
     pub finished: Option<Box<Finished>>,
 }

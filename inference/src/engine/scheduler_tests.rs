@@ -73,6 +73,7 @@ impl Pair {
             branches: NonZeroUsize::new(count).unwrap(),
             cache_salt: salt.map(Arc::from),
             stop: None,
+            constraint: None,
             arrival: None,
         };
         let (listener, _) = Listener::new();
@@ -232,6 +233,7 @@ fn with_two_branches(blocks: usize) -> Scheduler<Colliding> {
         branches: NonZeroUsize::new(2).unwrap(),
         cache_salt: None,
         stop: None,
+        constraint: None,
         arrival: None,
     };
     let (listener, _) = Listener::new();

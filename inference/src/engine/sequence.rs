@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    choose::Chosen,
     handle::Listener,
     kv::BlockTable,
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
 };
 use crate::{
     finish_reason::FinishReason,
-    sampling::{Sampler, SamplingParams},
+    sampling::{Sampler, SamplingParams, TokenConstraint},
     stats::{FinishedRequestStats, RequestTimeline, Timestamp, TokenCounts, Work},
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Sequence {
     pub(super) scheduled: usize,
     pub(super) sampler: Sampler,
     pub(super) stop: Option<Box<dyn StopCheck>>,
+    pub(super) constraint: Option<Box<dyn TokenConstraint>>,
     pub(super) timeline: Option<RequestTimeline>,
     pub(super) compute_time: Duration,
     pub(super) preemptions: u32,
@@ -61,6 +63,7 @@ pub(super) fn branches(
         branches,
         cache_salt,
         stop,
+        constraint,
         arrival,
     } = request;
     let mut stop_tokens = params.stop_token_ids.clone();
@@ -84,6 +87,7 @@ pub(super) fn branches(
         scheduled: 0,
         sampler: Sampler::new(seed, branch),
         stop: stop.as_ref().map(|make| make()),
+        constraint: constraint.as_ref().map(|make| make()),
         timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
         compute_time: Duration::ZERO,
         preemptions: 0,
@@ -168,10 +172,15 @@ impl Sequence {
     }
 
     /// An event for whoever listens.
-    pub(super) fn event(&self, token: Option<u32>, finished: Option<Box<Finished>>) -> Event {
+    pub(super) fn event(&self, chosen: Option<Chosen>, finished: Option<Box<Finished>>) -> Event {
+        let (token, logprobs) = match chosen {
+            Some(Chosen { token, logprobs }) => (Some(token), logprobs),
+            None => (None, None),
+        };
         Event {
             branch: self.branch,
             token,
+            logprobs,
             finished,
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
+    choose::{Chosen, choose},
     clock::Clock,
     handle::{Command, Listener, Shared},
     kv::ChainHasher,
@@ -194,7 +195,7 @@ impl Engine {
     }
 
     /// The next token, or what is wrong with it, of every sequence that has one, in order.
-    fn sample(&mut self) -> Vec<Result<u32, End>> {
+    fn sample(&mut self) -> Vec<Result<Chosen, End>> {
         let Self {
             scheduler, logits, ..
         } = self;
@@ -203,23 +204,7 @@ impl Engine {
             .iter_mut()
             .filter(|s| s.samples())
             .enumerate();
-        let tokens = sampling.map(|(row, sequence)| {
-            let request = Arc::clone(&sequence.request);
-            let early = sequence.generated() < request.params.min_tokens;
-            let banned = if early {
-                request.stop_tokens.as_slice()
-            } else {
-                &[]
-            };
-            let row = logits.row_mut(row);
-            sequence
-                .sampler
-                .sample(row, &request.params, banned)
-                .map_err(|error| {
-                    tracing::error!(request = &*request.id, %error, "a request failed");
-                    End::error(error.to_string())
-                })
-        });
+        let tokens = sampling.map(|(row, sequence)| choose(sequence, logits.row_mut(row)));
         tokens.collect()
     }
 
@@ -248,7 +233,7 @@ impl Engine {
     }
 
     /// Gives every sequence its token, and takes out those that are done.
-    fn apply(&mut self, tokens: Vec<Result<u32, End>>, now: Option<Timestamp>) {
+    fn apply(&mut self, tokens: Vec<Result<Chosen, End>>, now: Option<Timestamp>) {
         let mut tokens = tokens.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
@@ -261,32 +246,36 @@ impl Engine {
             let end = match next {
                 None => None,
                 Some(Err(end)) => Some((None, end)),
-                Some(Ok(token)) => {
-                    let end = sequence.push(token, self.config.max_model_len);
+                Some(Ok(chosen)) => {
+                    let end = sequence.push(chosen.token, self.config.max_model_len);
                     mark_token(&self.metrics, sequence, now);
-                    if end.is_none() {
-                        let event = sequence.event(Some(token), None);
-                        self.outbox
-                            .push((sequence.request.listener.events.clone(), event));
+                    match end {
+                        None => {
+                            let event = sequence.event(Some(chosen), None);
+                            self.outbox
+                                .push((sequence.request.listener.events.clone(), event));
+                            None
+                        }
+                        Some((reason, stop)) => {
+                            let error = None;
+                            Some((
+                                Some(chosen),
+                                End {
+                                    reason,
+                                    stop,
+                                    error,
+                                },
+                            ))
+                        }
                     }
-                    end.map(|(reason, stop)| {
-                        (
-                            Some(token),
-                            End {
-                                reason,
-                                stop,
-                                error: None,
-                            },
-                        )
-                    })
                 }
             };
             match end {
                 None => index += 1,
-                Some((token, end)) => {
+                Some((chosen, end)) => {
                     let failed = end.error.is_some();
                     let sequence = self.scheduler.take_running(index, failed);
-                    self.finish(&sequence, token, end, now);
+                    self.finish(&sequence, chosen, end, now);
                 }
             }
         }
@@ -308,7 +297,7 @@ impl Engine {
     fn finish(
         &mut self,
         sequence: &Sequence,
-        token: Option<u32>,
+        chosen: Option<Chosen>,
         end: End,
         now: Option<Timestamp>,
     ) {
@@ -319,7 +308,7 @@ impl Engine {
         if let Some(stats) = &finished.stats {
             self.metrics.record_finished(stats);
         }
-        let event = sequence.event(token, Some(finished));
+        let event = sequence.event(chosen, Some(finished));
         self.outbox
             .push((sequence.request.listener.events.clone(), event));
     }

@@ -185,6 +185,7 @@ impl Running {
             branches: NonZeroUsize::new(branches).unwrap(),
             cache_salt: None,
             stop: None,
+            constraint: None,
             arrival: self.handle.now(),
         }
     }

@@ -4,6 +4,7 @@
 mod answer;
 mod detokenizer;
 mod json;
+mod message;
 mod special_tokens;
 mod stop;
 mod template;
@@ -11,6 +12,7 @@ mod tokenizer;
 
 pub use answer::AnswerText;
 pub use detokenizer::Detokenizer;
+pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
 pub use tokenizer::{Tokenizer, TokenizerError};

@@ -225,6 +225,7 @@ fn sampling(
         min_tokens,
         ignore_eos: options.ignore_eos.unwrap_or(false),
         stop_token_ids: stop_token_ids(options.stop_token_ids.as_deref(), facts.vocab_size)?,
+        ..SamplingParams::greedy(0)
     })
 }
 

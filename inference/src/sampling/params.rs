@@ -10,6 +10,18 @@ pub struct SamplingParams {
     pub top_k: u32,
     /// Keep the likeliest tokens whose probabilities add up to `top_p`; in (0, 1].
     pub top_p: f32,
+    /// Keep tokens at least so likely as this share of the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Taken from the logit of every token that the answer has already.
+    pub presence_penalty: f32,
+    /// Taken from a token's logit once for each time that the answer has it.
+    pub frequency_penalty: f32,
+    /// Divides the positive logits, and multiplies the negative, of tokens of prompt and answer; above 0.
+    pub repetition_penalty: f32,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Report the chosen token's log probability and those of so many likeliest tokens.
+    pub logprobs: Option<usize>,
     /// With a seed the output is reproduced whatever else is in the batch. Branch `i` uses `seed + i`.
     pub seed: Option<u64>,
     /// Most tokens to generate, at least 1. Prompt and answer together fit the context.
@@ -29,6 +41,12 @@ impl SamplingParams {
             temperature: 0.0,
             top_k: 0,
             top_p: 1.0,
+            min_p: 0.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+            logit_bias: Vec::new(),
+            logprobs: None,
             seed: None,
             max_tokens,
             min_tokens: 0,

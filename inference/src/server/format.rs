@@ -12,6 +12,7 @@ use crate::{
         AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
         Completion, CompletionChoice, Usage,
     },
+    prompt::Message,
     request::{CheckedOptions, Streaming},
 };
 
@@ -61,7 +62,7 @@ pub(super) struct Format {
 /// A complete answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Answer {
-    pub(super) text: String,
+    pub(super) message: Message,
     pub(super) tokens: Vec<u32>,
     pub(super) finish_reason: &'static str,
 }
@@ -115,7 +116,7 @@ impl Format {
                         index,
                         message: AssistantMessage {
                             role: "assistant",
-                            content: answer.text,
+                            content: answer.message.content,
                             refusal: None,
                         },
                         logprobs: None,
@@ -133,7 +134,7 @@ impl Format {
                     let prompt = &generation.prompts()[index / generation.answers()];
                     CompletionChoice {
                         index,
-                        text: answer.text,
+                        text: answer.message.content,
                         logprobs: None,
                         finish_reason: Some(answer.finish_reason),
                         prompt_token_ids: ids(prompt.to_vec()),
@@ -178,8 +179,9 @@ impl Format {
     ) -> Value {
         let Piece {
             index,
-            text,
+            delta,
             token: _,
+            logprobs: _,
             finish_reason,
         } = piece;
         let ChunkExtras {
@@ -191,7 +193,7 @@ impl Format {
         let usage = self.chunk_usage(|| generation.usage_of_answer(index));
         match self.endpoint {
             Endpoint::Chat => {
-                let content = (!text.is_empty()).then_some(text);
+                let content = (!delta.content.is_empty()).then_some(delta.content);
                 let delta = ChatDelta {
                     role: None,
                     content,
@@ -210,7 +212,7 @@ impl Format {
                 let prompt_token_ids = (self.token_ids && first).then(|| prompt.to_vec());
                 let choice = CompletionChoice {
                     index,
-                    text,
+                    text: delta.content,
                     logprobs: None,
                     finish_reason,
                     prompt_token_ids,

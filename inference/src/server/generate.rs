@@ -160,6 +160,7 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
+            constraint: None,
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })

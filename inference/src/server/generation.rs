@@ -17,7 +17,8 @@ use crate::{
     engine::{Canceller, Event, EventStream, Finished, StopCause},
     finish_reason::FinishReason,
     openai::{PromptTokensDetails, Usage},
-    prompt::AnswerText,
+    prompt::{AnswerText, MessageDelta},
+    sampling::TokenLogprobs,
     stats::{FinishedRequestStats, TokenCounts},
 };
 
@@ -25,14 +26,16 @@ use crate::{
 const STATUS_CLIENT_CLOSED: u16 = 499;
 
 /// What is new of one answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Piece {
     /// Which answer: `prompt * answers + branch`.
     pub(super) index: usize,
-    /// Text that certainly belongs to the answer.
-    pub(super) text: String,
+    /// What certainly belongs to the answer.
+    pub(super) delta: MessageDelta,
     /// The token behind it, if there is a new one.
     pub(super) token: Option<u32>,
+    /// How likely that token was, if the request asked.
+    pub(super) logprobs: Option<Box<TokenLogprobs>>,
     /// Set when the answer is complete.
     pub(super) finish_reason: Option<&'static str>,
 }
@@ -118,17 +121,18 @@ impl Generation {
         let mut piece = Piece {
             index,
             token: event.token,
+            logprobs: event.logprobs,
             ..Piece::default()
         };
         branch.tokens += usize::from(event.token.is_some());
         let has_text = self.include_stop || !ends_by_token(event.finished.as_deref());
         if let Some(token) = event.token.filter(|_| has_text) {
-            piece.text = branch.text.push_token(token);
+            piece.delta.content = branch.text.push_token(token);
         }
         let Some(finished) = event.finished else {
             return Ok(piece);
         };
-        piece.text += &branch.text.finish();
+        piece.delta.content += &branch.text.finish();
         let outcome = outcome(&finished);
         branch.finished = Some(finished);
         let status = match &outcome {

@@ -53,7 +53,7 @@ pub(super) async fn whole(
     while let Some(piece) = generation.next().await {
         let piece = piece?;
         let answer = &mut answers[piece.index];
-        answer.text += &piece.text;
+        answer.message.push(piece.delta);
         answer.tokens.extend(piece.token);
         answer.finish_reason = piece.finish_reason.unwrap_or(answer.finish_reason);
     }

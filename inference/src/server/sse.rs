@@ -133,7 +133,7 @@ impl Events {
         }
         let answer = &mut self.answers[piece.index];
         answer.tokens.extend(piece.token);
-        if piece.text.is_empty() && piece.finish_reason.is_none() {
+        if piece.delta.is_empty() && piece.finish_reason.is_none() {
             return;
         }
         let complete = self.generation.is_complete();

@@ -16,6 +16,7 @@ use super::{
     choose::{Chosen, choose},
     clock::Clock,
     handle::{Command, Listener, Shared},
+    isolation::{Isolation, failure, guarded},
     kv::ChainHasher,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
@@ -37,6 +38,7 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     batch: Batch,
     logits: Logits,
+    isolation: Isolation,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -68,6 +70,7 @@ impl Engine {
             shared,
             batch: Batch::default(),
             logits: Logits::default(),
+            isolation: Isolation::default(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -131,6 +134,7 @@ impl Engine {
     /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
     pub(super) fn step(&mut self) -> Result<(), RunnerError> {
         self.finish_where(Sequence::is_cancelled, End::abort);
+        self.finish_where(|sequence| sequence.failed, failure);
         let begun = self.now();
         for _ in 0..self.scheduler.schedule() {
             self.metrics.record_preemption();
@@ -138,7 +142,12 @@ impl Engine {
         self.mark_scheduled(begun);
         self.fill_batch();
         if self.batch.sequences() > 0 {
-            let forward = self.runner.forward(&self.batch, &mut self.logits);
+            let forward = self.isolation.forward(
+                &mut *self.runner,
+                &self.batch,
+                &mut self.logits,
+                &mut self.scheduler.running,
+            );
             let tokens = forward.map(|()| self.sample());
             let ended = self.now();
             self.attribute(begun, ended);
@@ -199,12 +208,18 @@ impl Engine {
         let Self {
             scheduler, logits, ..
         } = self;
-        let sampling = scheduler
-            .running
-            .iter_mut()
-            .filter(|s| s.samples())
-            .enumerate();
-        let tokens = sampling.map(|(row, sequence)| choose(sequence, logits.row_mut(row)));
+        let mut row = 0;
+        let sampling = scheduler.running.iter_mut().filter(|s| s.samples());
+        let tokens = sampling.map(|sequence| {
+            if sequence.failed {
+                return Err(failure());
+            }
+            let id = Arc::clone(&sequence.request.id);
+            row += 1;
+            guarded(&id, "choosing a token", || {
+                choose(sequence, logits.row_mut(row - 1))
+            })?
+        });
         tokens.collect()
     }
 
@@ -238,7 +253,11 @@ impl Engine {
         let mut index = 0;
         while index < self.scheduler.running.len() {
             let samples = self.scheduler.running[index].samples();
-            let next = if samples { tokens.next() } else { None };
+            let failed = self.scheduler.running[index].failed;
+            let next = match samples {
+                true => tokens.next(),
+                false => failed.then(|| Err(failure())),
+            };
             if !matches!(next, Some(Err(_))) {
                 self.scheduler.advance(index);
             }
@@ -247,16 +266,21 @@ impl Engine {
                 None => None,
                 Some(Err(end)) => Some((None, end)),
                 Some(Ok(chosen)) => {
-                    let end = sequence.push(chosen.token, self.config.max_model_len);
+                    let id = Arc::clone(&sequence.request.id);
+                    let max_model_len = self.config.max_model_len;
+                    let pushed = guarded(&id, "applying a token", || {
+                        sequence.push(chosen.token, max_model_len)
+                    });
                     mark_token(&self.metrics, sequence, now);
-                    match end {
+                    match pushed.transpose() {
+                        Some(Err(end)) => Some((None, end)),
                         None => {
                             let event = sequence.event(Some(chosen), None);
                             self.outbox
                                 .push((sequence.request.listener.events.clone(), event));
                             None
                         }
-                        Some((reason, stop)) => {
+                        Some(Ok((reason, stop))) => {
                             let error = None;
                             Some((
                                 Some(chosen),

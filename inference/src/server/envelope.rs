@@ -9,6 +9,7 @@ use axum::{
 };
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, Version, header};
+use tracing::Instrument;
 
 use super::{
     error::ApiError,
@@ -87,7 +88,7 @@ fn is_api(path: &str) -> bool {
 }
 
 async fn catching_panics(handler: impl Future<Output = Response>, id: &RequestId) -> Response {
-    AssertUnwindSafe(handler)
+    AssertUnwindSafe(handler.instrument(id.span()))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {

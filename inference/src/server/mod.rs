@@ -28,6 +28,7 @@ mod shutdown;
 mod sse;
 mod stall;
 mod state;
+mod trace_context;
 mod usage_log;
 mod wall_clock;
 

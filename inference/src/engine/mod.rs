@@ -8,6 +8,7 @@ mod choose;
 pub mod clock;
 mod handle;
 mod kv;
+mod prompt_logprobs;
 mod request;
 mod scheduler;
 mod sequence;

@@ -145,6 +145,7 @@ impl Sequence {
             reason,
             stop,
             error,
+            embedding,
         } = end;
         let prompt = self.request.prompt.len();
         let tokens = TokenCounts {
@@ -166,6 +167,7 @@ impl Sequence {
             reason,
             stop,
             error,
+            embedding,
             tokens,
             stats,
         })
@@ -191,6 +193,8 @@ pub(super) struct End {
     pub(super) reason: FinishReason,
     pub(super) stop: Option<StopCause>,
     pub(super) error: Option<String>,
+    /// What a model that pools made of the prompt.
+    pub(super) embedding: Option<Arc<[f32]>>,
 }
 
 impl End {
@@ -199,6 +203,19 @@ impl End {
             reason: FinishReason::Abort,
             stop: None,
             error: None,
+            embedding: None,
+        }
+    }
+
+    /// The prompt's vector is there, and with it the end.
+    pub(super) fn pooled(vector: &[f32]) -> Self {
+        if !vector.iter().all(|number| number.is_finite()) {
+            return Self::error("the model's vector has something in it that is no number");
+        }
+        Self {
+            reason: FinishReason::Stop,
+            embedding: Some(Arc::from(vector)),
+            ..Self::abort()
         }
     }
 
@@ -207,6 +224,7 @@ impl End {
             reason: FinishReason::Error,
             stop: None,
             error: Some(message.into()),
+            embedding: None,
         }
     }
 }

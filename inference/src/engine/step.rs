@@ -22,7 +22,7 @@ use super::{
     sequence::{End, Sequence, branches},
 };
 use crate::{
-    model::runner::{Batch, Runner, RunnerError},
+    model::runner::{Batch, Pooled, Runner, RunnerError, RunnerType},
     sampling::Logits,
     stats::{EngineGauges, Metrics, StepTokens, Timestamp, split_step},
 };
@@ -37,6 +37,7 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     batch: Batch,
     logits: Logits,
+    pooled: Pooled,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -61,13 +62,15 @@ impl Engine {
         let hasher = prefix_caching.then(ChainHasher::default);
         Self {
             runner,
-            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher),
+            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher)
+                .whole_prompts(config.runner_type),
             config,
             clock,
             metrics,
             shared,
             batch: Batch::default(),
             logits: Logits::default(),
+            pooled: Pooled::default(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -121,8 +124,10 @@ impl Engine {
 
     pub(super) fn queue(&mut self, request: GenerateRequest, listener: Listener) {
         let now = self.now();
-        self.metrics
-            .record_request(request.branches.get(), request.params.max_tokens);
+        if self.config.runner_type == RunnerType::Generate {
+            let (branches, max_tokens) = (request.branches.get(), request.params.max_tokens);
+            self.metrics.record_request(branches, max_tokens);
+        }
         let seed = request.params.seed.unwrap_or_else(rand::random);
         let sequences = branches(request, listener, &self.config.eos_token_ids, seed, now);
         self.scheduler.enqueue(sequences);
@@ -138,8 +143,16 @@ impl Engine {
         self.mark_scheduled(begun);
         self.fill_batch();
         if self.batch.sequences() > 0 {
-            let forward = self.runner.forward(&self.batch, &mut self.logits);
-            let tokens = forward.map(|()| self.sample());
+            let tokens = match self.config.runner_type {
+                RunnerType::Generate => {
+                    let forward = self.runner.forward(&self.batch, &mut self.logits);
+                    forward.map(|()| self.sample())
+                }
+                RunnerType::Pooling { .. } => {
+                    let pool = self.runner.pool(&self.batch, &mut self.pooled);
+                    pool.map(|()| self.pooled.rows().map(End::pooled).map(Err).collect())
+                }
+            };
             let ended = self.now();
             self.attribute(begun, ended);
             self.apply(tokens?, ended);
@@ -222,7 +235,11 @@ impl Engine {
         for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
             sequence.compute_time += share;
         }
-        let (processed, generated) = (self.batch.input_ids.len(), self.batch.logits_idx.len());
+        let processed = self.batch.input_ids.len();
+        let generated = match self.config.runner_type {
+            RunnerType::Generate => self.batch.logits_idx.len(),
+            RunnerType::Pooling { .. } => 0,
+        };
         self.metrics.record_step(
             busy,
             StepTokens {
@@ -232,20 +249,25 @@ impl Engine {
         );
     }
 
-    /// Gives every sequence its token, and takes out those that are done.
+    /// Gives every sequence its token or its end, and takes out those that are done.
     fn apply(&mut self, tokens: Vec<Result<Chosen, End>>, now: Option<Timestamp>) {
         let mut tokens = tokens.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
             let samples = self.scheduler.running[index].samples();
             let next = if samples { tokens.next() } else { None };
-            if !matches!(next, Some(Err(_))) {
+            if !matches!(&next, Some(Err(end)) if end.error.is_some()) {
                 self.scheduler.advance(index);
             }
             let sequence = &mut self.scheduler.running[index];
             let end = match next {
                 None => None,
-                Some(Err(end)) => Some((None, end)),
+                Some(Err(end)) => {
+                    if end.embedding.is_some() {
+                        mark_token(&self.metrics, sequence, now);
+                    }
+                    Some((None, end))
+                }
                 Some(Ok(chosen)) => {
                     let end = sequence.push(chosen.token, self.config.max_model_len);
                     mark_token(&self.metrics, sequence, now);
@@ -257,13 +279,14 @@ impl Engine {
                             None
                         }
                         Some((reason, stop)) => {
-                            let error = None;
+                            let (error, embedding) = (None, None);
                             Some((
                                 Some(chosen),
                                 End {
                                     reason,
                                     stop,
                                     error,
+                                    embedding,
                                 },
                             ))
                         }

@@ -2,9 +2,11 @@
 //! strings. It implements the engine's `StopCheck` and knows nothing of the server.
 
 mod answer;
+mod content;
 mod detokenizer;
 mod json;
 mod message;
+mod parsers;
 mod special_tokens;
 mod stop;
 mod template;
@@ -13,6 +15,9 @@ mod tokenizer;
 pub use answer::AnswerText;
 pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
+pub use parsers::{
+    AnswerParser, AnswerSyntax, CallFormat, CallIds, ReasoningFormat, ReasoningStart, detect_calls,
+};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
 pub use tokenizer::{Tokenizer, TokenizerError};

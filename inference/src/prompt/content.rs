@@ -89,21 +89,43 @@ mod tests {
         let forms = |text, parts| ContentForms { text, parts };
         let text = |content: &Value| content.as_str().map(str::to_owned);
         let parts = |content: &Value| content.as_array().map(|parts| joined(parts));
-        assert_eq!(ContentForms::of(|content| text(&content)), forms(true, false));
-        assert_eq!(ContentForms::of(|content| parts(&content)), forms(false, true));
-        assert_eq!(ContentForms::of(|c| text(&c).or(parts(&c))), forms(true, true));
-        assert_eq!(ContentForms::of(|content| Some(content.to_string())), forms(true, false));
+        assert_eq!(
+            ContentForms::of(|content| text(&content)),
+            forms(true, false)
+        );
+        assert_eq!(
+            ContentForms::of(|content| parts(&content)),
+            forms(false, true)
+        );
+        assert_eq!(
+            ContentForms::of(|c| text(&c).or(parts(&c))),
+            forms(true, true)
+        );
+        assert_eq!(
+            ContentForms::of(|content| Some(content.to_string())),
+            forms(true, false)
+        );
         assert_eq!(ContentForms::of(|_| None), forms(true, false));
     }
 
     #[test]
     fn content_is_put_into_the_form_that_is_read() {
-        let parts = json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
-        let both = ContentForms { text: true, parts: true };
+        let parts =
+            json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
+        let both = ContentForms {
+            text: true,
+            parts: true,
+        };
         assert_eq!(both.adapted(&parts), parts);
-        let text = ContentForms { text: true, parts: false };
+        let text = ContentForms {
+            text: true,
+            parts: false,
+        };
         assert_eq!(text.adapted(&parts), json!({"content": "a\nb"}));
-        let only_parts = ContentForms { text: false, parts: true };
+        let only_parts = ContentForms {
+            text: false,
+            parts: true,
+        };
         let wrapped = json!({"content": [{"type": "text", "text": "a"}]});
         assert_eq!(only_parts.adapted(&json!({"content": "a"})), wrapped);
     }

@@ -2,6 +2,7 @@
 //! strings. It implements the engine's `StopCheck` and knows nothing of the server.
 
 mod answer;
+mod answer_message;
 mod content;
 mod detokenizer;
 mod json;
@@ -13,6 +14,7 @@ mod template;
 mod tokenizer;
 
 pub use answer::AnswerText;
+pub use answer_message::AnswerMessage;
 pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use parsers::{

@@ -83,10 +83,16 @@ fn check_calls(i: usize, calls: &Value) -> Result<usize, RequestError> {
         if call.get("type").is_some_and(|kind| kind != "function") {
             return Err(refuse(field(".type"), "must be \"function\""));
         }
-        if call.get("id").is_some_and(|id| !id.is_string() && !id.is_null()) {
+        if call
+            .get("id")
+            .is_some_and(|id| !id.is_string() && !id.is_null())
+        {
             return Err(refuse(field(".id"), "must be a string"));
         }
-        if call.pointer("/function/name").is_none_or(|name| !name.is_string()) {
+        if call
+            .pointer("/function/name")
+            .is_none_or(|name| !name.is_string())
+        {
             return Err(refuse(field(".function.name"), "must be a string"));
         }
         let arguments = call.pointer("/function/arguments");
@@ -121,7 +127,9 @@ fn text_parts(i: usize, parts: Vec<ContentPart>) -> Result<Value, RequestError> 
         let field = |member: &str| format!("messages[{i}].content[{j}].{member}");
         let text = match part.kind.as_str() {
             "text" => part.text.ok_or_else(|| refuse(field("text"), ABSENT))?,
-            "refusal" => part.refusal.ok_or_else(|| refuse(field("refusal"), ABSENT))?,
+            "refusal" => part
+                .refusal
+                .ok_or_else(|| refuse(field("refusal"), ABSENT))?,
             kind => {
                 let kind: String = kind.chars().take(limits::ECHOED_CHARS_MAX).collect();
                 let what = format!("`{kind}` is not supported; this model reads text");

@@ -51,9 +51,7 @@ pub(super) struct ToolFields {
 ///
 /// # Errors
 /// A 400 naming the member.
-pub(super) fn check(
-    fields: ToolFields,
-) -> Result<(ToolUse, Option<Vec<Value>>), RequestError> {
+pub(super) fn check(fields: ToolFields) -> Result<(ToolUse, Option<Vec<Value>>), RequestError> {
     let ToolFields {
         tools,
         tool_choice,
@@ -82,7 +80,10 @@ pub(super) fn check(
                 let at = functions.iter().position(|function| function.name == *name);
                 at.ok_or_else(|| unknown("tool_choice.allowed_tools.tools", name))
             };
-            let at = names.iter().map(position).collect::<Result<HashSet<_>, _>>()?;
+            let at = names
+                .iter()
+                .map(position)
+                .collect::<Result<HashSet<_>, _>>()?;
             functions = kept(functions, &at);
             tools = kept(tools, &at);
             match required {
@@ -127,10 +128,14 @@ fn named(field: &str, object: &Map<String, Value>) -> Result<String, RequestErro
     if object.get("type").is_some_and(|kind| kind != "function") {
         return Err(refuse(format!("{field}.type"), "must be \"function\""));
     }
-    let name = object.get("function").and_then(|function| function.get("name"));
+    let name = object
+        .get("function")
+        .and_then(|function| function.get("name"));
     let name = name.and_then(Value::as_str);
     let field = format!("{field}.function.name");
-    Ok(name.ok_or_else(|| refuse(field, "must be a string"))?.to_owned())
+    Ok(name
+        .ok_or_else(|| refuse(field, "must be a string"))?
+        .to_owned())
 }
 
 /// The names of `allowed_tools`, and whether one must be called.
@@ -141,7 +146,12 @@ fn allowed(object: &Map<String, Value>) -> Result<(Vec<String>, bool), RequestEr
     let required = match inner.get("mode").and_then(Value::as_str) {
         Some("auto") => false,
         Some("required") => true,
-        _ => return Err(refuse(format!("{FIELD}.mode"), "must be \"auto\" or \"required\"")),
+        _ => {
+            return Err(refuse(
+                format!("{FIELD}.mode"),
+                "must be \"auto\" or \"required\"",
+            ));
+        }
     };
     let tools = inner.get("tools").and_then(Value::as_array);
     let tools = tools.filter(|tools| (1..=limits::TOOLS_MAX).contains(&tools.len()));
@@ -165,7 +175,10 @@ fn functions(tools: &[Value]) -> Result<Vec<Function>, RequestError> {
             return Err(refuse("tools", what));
         }
         count if count > max => {
-            return Err(refuse("tools", &format!("at most {max} tools, not {count}")));
+            return Err(refuse(
+                "tools",
+                &format!("at most {max} tools, not {count}"),
+            ));
         }
         _ => {}
     }
@@ -197,8 +210,14 @@ fn function(field: &str, tool: &Value) -> Result<Function, RequestError> {
         return Err(refuse(format!("{field}.function.name"), &what));
     }
     let function = &object["function"];
-    if function.get("description").is_some_and(|text| !text.is_string() && !text.is_null()) {
-        return Err(refuse(format!("{field}.function.description"), "must be a string"));
+    if function
+        .get("description")
+        .is_some_and(|text| !text.is_string() && !text.is_null())
+    {
+        return Err(refuse(
+            format!("{field}.function.description"),
+            "must be a string",
+        ));
     }
     let parameters = match function.get("parameters") {
         None | Some(Value::Null) => json!({"type": "object", "properties": {}}),
@@ -282,12 +301,16 @@ fn move_references(schema: &mut Value, root: &str) {
                         "properties" | "patternProperties" | "dependentSchemas" | "$defs"
                         | "definitions",
                         Value::Object(schemas),
-                    ) => schemas.values_mut().for_each(|schema| move_references(schema, root)),
+                    ) => schemas
+                        .values_mut()
+                        .for_each(|schema| move_references(schema, root)),
                     (_, value) => move_references(value, root),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, root)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| move_references(item, root)),
         _ => {}
     }
 }

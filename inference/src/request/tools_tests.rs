@@ -34,18 +34,62 @@ fn each_bad_member_is_named() {
     let function = |members: Value| json!([{"type": "function", "function": members}]);
     let cases = [
         ("tools", json!([]), Value::Null),
-        ("tools", json!(vec![tool("f"); limits::TOOLS_MAX + 1]), Value::Null),
+        (
+            "tools",
+            json!(vec![tool("f"); limits::TOOLS_MAX + 1]),
+            Value::Null,
+        ),
         ("tools[0]", json!([1]), Value::Null),
-        ("tools[0].type", json!([{"function": {"name": "f"}}]), Value::Null),
-        ("tools[0].type", json!([{"type": "retrieval"}]), json!("none")),
-        ("tools[0].function.name", json!([{"type": "function"}]), Value::Null),
-        ("tools[0].function.name", function(json!({"name": "a b"})), Value::Null),
-        ("tools[0].function.name", function(json!({"name": ""})), Value::Null),
-        ("tools[0].function.name", function(json!({"name": "a".repeat(65)})), Value::Null),
-        ("tools[0].function.name", function(json!({"name": 1})), Value::Null),
-        ("tools[1].function.name", json!([tool("f"), tool("f")]), Value::Null),
-        ("tools[0].function.description", function(json!({"name": "f", "description": 1})), Value::Null),
-        ("tools[0].function.parameters", function(json!({"name": "f", "parameters": []})), Value::Null),
+        (
+            "tools[0].type",
+            json!([{"function": {"name": "f"}}]),
+            Value::Null,
+        ),
+        (
+            "tools[0].type",
+            json!([{"type": "retrieval"}]),
+            json!("none"),
+        ),
+        (
+            "tools[0].function.name",
+            json!([{"type": "function"}]),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.name",
+            function(json!({"name": "a b"})),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.name",
+            function(json!({"name": ""})),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.name",
+            function(json!({"name": "a".repeat(65)})),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.name",
+            function(json!({"name": 1})),
+            Value::Null,
+        ),
+        (
+            "tools[1].function.name",
+            json!([tool("f"), tool("f")]),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.description",
+            function(json!({"name": "f", "description": 1})),
+            Value::Null,
+        ),
+        (
+            "tools[0].function.parameters",
+            function(json!({"name": "f", "parameters": []})),
+            Value::Null,
+        ),
         (
             "tools[0].function.parameters.type",
             function(json!({"name": "f", "parameters": {"type": "array"}})),
@@ -56,16 +100,40 @@ fn each_bad_member_is_named() {
         ("tool_choice", one(), json!("any")),
         ("tool_choice", one(), json!(1)),
         ("tool_choice.type", one(), json!({"type": "custom"})),
-        ("tool_choice.function.name", one(), json!({"type": "function"})),
+        (
+            "tool_choice.function.name",
+            one(),
+            json!({"type": "function"}),
+        ),
         ("tool_choice.function.name", one(), chosen("g")),
-        ("tool_choice.allowed_tools", one(), json!({"type": "allowed_tools"})),
-        ("tool_choice.allowed_tools.mode", one(), allowed_tools("none", &["f"])),
-        ("tool_choice.allowed_tools.tools", one(), allowed_tools("auto", &[])),
-        ("tool_choice.allowed_tools.tools", one(), allowed_tools("auto", &["g"])),
+        (
+            "tool_choice.allowed_tools",
+            one(),
+            json!({"type": "allowed_tools"}),
+        ),
+        (
+            "tool_choice.allowed_tools.mode",
+            one(),
+            allowed_tools("none", &["f"]),
+        ),
+        (
+            "tool_choice.allowed_tools.tools",
+            one(),
+            allowed_tools("auto", &[]),
+        ),
+        (
+            "tool_choice.allowed_tools.tools",
+            one(),
+            allowed_tools("auto", &["g"]),
+        ),
     ];
     for (param, tools, choice) in cases {
         let error = check_fields(tools.clone(), choice.clone()).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some(param), "{tools} {choice}: {error}");
+        assert_eq!(
+            error.param.as_deref(),
+            Some(param),
+            "{tools} {choice}: {error}"
+        );
         assert!(error.message.starts_with(param), "{error}");
     }
 }
@@ -78,14 +146,21 @@ fn the_choice_is_auto_unless_it_is_given() {
     assert_eq!(choice(json!("none")), ToolChoice::None);
     assert!(matches!(choice(json!("required")), ToolChoice::Required(f) if f.len() == 1));
     assert!(matches!(choice(chosen("f")), ToolChoice::Named(f) if f.name == "f"));
-    assert_eq!(check_fields(Value::Null, json!("none")).unwrap().0, ToolUse::default());
+    assert_eq!(
+        check_fields(Value::Null, json!("none")).unwrap().0,
+        ToolUse::default()
+    );
 }
 
 #[test]
 fn allowed_tools_are_the_only_ones() {
     let tools = json!([tool("f"), tool("g"), tool("h")]);
-    let (tool_use, shown) = check_fields(tools.clone(), allowed_tools("auto", &["h", "f"])).unwrap();
-    assert_eq!((tool_use.choice, shown), (ToolChoice::Auto, Some(vec![tool("f"), tool("h")])));
+    let (tool_use, shown) =
+        check_fields(tools.clone(), allowed_tools("auto", &["h", "f"])).unwrap();
+    assert_eq!(
+        (tool_use.choice, shown),
+        (ToolChoice::Auto, Some(vec![tool("f"), tool("h")]))
+    );
     let (tool_use, _) = check_fields(tools, allowed_tools("required", &["g"])).unwrap();
     assert!(matches!(tool_use.choice, ToolChoice::Required(f) if f.len() == 1 && f[0].name == "g"));
 }
@@ -94,12 +169,24 @@ fn allowed_tools_are_the_only_ones() {
 fn the_schema_of_a_list_of_calls_keeps_each_tools_references() {
     let (mut tool_use, _) = check_fields(json!([tool("f"), tool("g")]), json!("required")).unwrap();
     let schema = tool_use.answer_schema().unwrap();
-    assert_eq!(schema["$defs"]["tool_1"]["properties"]["x"]["$ref"], "#/$defs/tool_1/$defs/x");
-    assert_eq!(schema.pointer("/$defs/tool_1/$defs/x/type"), Some(&json!("integer")));
-    assert_eq!(schema["items"]["anyOf"][1]["properties"]["name"]["const"], "g");
+    assert_eq!(
+        schema["$defs"]["tool_1"]["properties"]["x"]["$ref"],
+        "#/$defs/tool_1/$defs/x"
+    );
+    assert_eq!(
+        schema.pointer("/$defs/tool_1/$defs/x/type"),
+        Some(&json!("integer"))
+    );
+    assert_eq!(
+        schema["items"]["anyOf"][1]["properties"]["name"]["const"],
+        "g"
+    );
     assert_eq!(schema["maxItems"], limits::REQUIRED_CALLS_MAX);
     tool_use.one_call = true;
     assert_eq!(tool_use.answer_schema().unwrap()["maxItems"], 1);
     let (named, _) = check_fields(json!([tool("f")]), chosen("f")).unwrap();
-    assert_eq!(named.answer_schema().unwrap(), tool("f")["function"]["parameters"]);
+    assert_eq!(
+        named.answer_schema().unwrap(),
+        tool("f")["function"]["parameters"]
+    );
 }

@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use candela_flags::EngineFlags;
 
 use super::{
+    parsers::{ParserError, Parsers},
     state::{Serving, StartProgress},
     wall_clock,
 };
@@ -47,6 +48,9 @@ pub enum LoadError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Answers cannot be read as the flags want.
+    #[error(transparent)]
+    Parser(#[from] ParserError),
     /// The engine did not start.
     #[error("starting the engine: {0}")]
     Engine(io::Error),
@@ -173,8 +177,10 @@ fn chat_template(
 /// Starts an engine.
 ///
 /// # Errors
-/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread.
+/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread,
+/// [`LoadError::Parser`] when answers cannot be read as they want.
 pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, LoadError> {
+    let parsers = Parsers::new(flags, parts.template.as_ref(), &parts.tokenizer)?;
     let log_stats = !flags.disable_log_stats;
     let served_names = served_names(flags);
     let cache = CacheConfig {
@@ -209,6 +215,7 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         engine,
         tokenizer: Arc::new(parts.tokenizer),
         template: parts.template,
+        parsers,
         facts,
         metrics,
         root: flags.model.clone(),

@@ -17,7 +17,9 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod message;
 mod orca;
+mod parsers;
 mod probes;
 mod request_id;
 mod respond;
@@ -32,6 +34,7 @@ mod wall_clock;
 
 pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
+pub use parsers::ParserError;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
 pub use state::StartProgress;

@@ -8,7 +8,9 @@ use std::{
 use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
-use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::UsageLog};
+use super::{
+    auth::ApiKeys, error::ApiError, in_flight::InFlight, parsers::Parsers, usage_log::UsageLog,
+};
 use crate::{
     engine::EngineHandle,
     fetch::DownloadProgress,
@@ -50,6 +52,8 @@ pub(super) struct Serving {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// None: the model knows no chats.
     pub(super) template: Option<ChatTemplate>,
+    /// How its answers are read.
+    pub(super) parsers: Parsers,
     pub(super) facts: ModelFacts,
     pub(super) metrics: Arc<Metrics>,
     /// The model behind the served names.

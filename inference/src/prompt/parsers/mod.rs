@@ -52,6 +52,24 @@ impl CallIds {
     }
 }
 
+impl AnswerSyntax {
+    /// Texts that have to be seen in an answer though they may be special tokens.
+    pub fn markers(&self) -> impl Iterator<Item = &'static str> {
+        let tags = self
+            .reasoning
+            .map(|(format, _)| [format.open, format.close]);
+        let calls = self.calls.as_ref().map(CallFormat::markers);
+        tags.into_iter()
+            .flatten()
+            .chain(calls.unwrap_or_default().iter().copied())
+    }
+
+    /// The request named the tool that is called.
+    pub const fn names_the_tool(&self) -> bool {
+        matches!(self.calls, Some(CallFormat::Arguments(_)))
+    }
+}
+
 /// One branch's message while its text is generated.
 #[derive(Debug, Clone)]
 pub struct AnswerParser {

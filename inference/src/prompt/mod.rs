@@ -11,6 +11,7 @@ mod parsers;
 mod special_tokens;
 mod stop;
 mod template;
+mod token_bytes;
 mod tokenizer;
 
 pub use answer::AnswerText;
@@ -22,6 +23,7 @@ pub use parsers::{
 };
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
+pub use token_bytes::TokenBytes;
 pub use tokenizer::{Tokenizer, TokenizerError};
 
 #[cfg(test)]

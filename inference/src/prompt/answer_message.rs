@@ -7,7 +7,7 @@ use super::{AnswerParser, AnswerSyntax, AnswerText, MessageDelta};
 pub struct AnswerMessage {
     text: AnswerText,
     parser: AnswerParser,
-    names_the_tool: bool,
+    named_tool: bool,
     calls_tools: bool,
 }
 
@@ -17,7 +17,7 @@ impl AnswerMessage {
         Self {
             text,
             parser: AnswerParser::new(syntax),
-            names_the_tool: syntax.names_the_tool(),
+            named_tool: syntax.named_tool,
             calls_tools: false,
         }
     }
@@ -43,6 +43,6 @@ impl AnswerMessage {
     /// It calls tools by the model's own choice: its finish reason is `tool_calls`, where that of a call
     /// that the request named is `stop`, as in OpenAI's API.
     pub fn stops_for_tools(&self) -> bool {
-        self.calls_tools && !self.names_the_tool
+        self.calls_tools && !self.named_tool
     }
 }

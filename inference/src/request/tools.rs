@@ -9,24 +9,26 @@ use super::{RequestError, limits};
 /// What an answer may do with tools.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolUse {
-    /// Which tools.
+    /// Whether it calls any.
     pub choice: ToolChoice,
+    /// Those that it may call.
+    pub functions: Vec<Function>,
     /// Take the first call only.
     pub one_call: bool,
 }
 
 /// `tool_choice`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ToolChoice {
     /// The answer is text.
     #[default]
     None,
     /// The model decides.
     Auto,
-    /// At least one of these is called.
-    Required(Vec<Function>),
-    /// This one is called.
-    Named(Function),
+    /// At least one tool is called.
+    Required,
+    /// The only one is called.
+    Named,
 }
 
 /// A tool that can be called.
@@ -36,6 +38,8 @@ pub struct Function {
     pub name: String,
     /// JSON schema of the arguments: an object.
     pub parameters: Value,
+    /// Calls follow the schema, also where the model decides whether to call.
+    pub strict: bool,
 }
 
 /// What of a request is about tools, as it came.
@@ -71,7 +75,7 @@ pub(super) fn check(fields: ToolFields) -> Result<(ToolUse, Option<Vec<Value>>),
         Value::String(word) => match word.as_str() {
             "none" => ToolChoice::None,
             "auto" => ToolChoice::Auto,
-            "required" => ToolChoice::Required(functions),
+            "required" => ToolChoice::Required,
             _ => return Err(refuse("tool_choice", CHOICES)),
         },
         Value::Object(object) if object.get("type") == Some(&json!("allowed_tools")) => {
@@ -87,19 +91,26 @@ pub(super) fn check(fields: ToolFields) -> Result<(ToolUse, Option<Vec<Value>>),
             functions = kept(functions, &at);
             tools = kept(tools, &at);
             match required {
-                true => ToolChoice::Required(functions),
+                true => ToolChoice::Required,
                 false => ToolChoice::Auto,
             }
         }
         Value::Object(object) => {
             let name = named("tool_choice", &object)?;
-            let found = functions.into_iter().find(|function| function.name == name);
-            ToolChoice::Named(found.ok_or_else(|| unknown("tool_choice.function.name", &name))?)
+            functions.retain(|function| function.name == name);
+            if functions.is_empty() {
+                return Err(unknown("tool_choice.function.name", &name));
+            }
+            ToolChoice::Named
         }
         _ => return Err(refuse("tool_choice", CHOICES)),
     };
-    let one_call = parallel_tool_calls == Some(false);
-    Ok((ToolUse { choice, one_call }, Some(tools)))
+    let tool_use = ToolUse {
+        choice,
+        functions,
+        one_call: parallel_tool_calls == Some(false),
+    };
+    Ok((tool_use, Some(tools)))
 }
 
 const CHOICES: &str = "must be \"none\", \"auto\", \"required\", {\"type\": \"function\", \"function\": \
@@ -233,86 +244,29 @@ fn function(field: &str, tool: &Value) -> Result<Function, RequestError> {
             return Err(refuse(format!("{field}.function.parameters"), what));
         }
     };
-    Ok(Function { name, parameters })
-}
-
-impl ToolUse {
-    /// The JSON schema of an answer that has to call tools: the arguments of a named one, else a list
-    /// of `{"name": …, "parameters": …}`. `None` where the answer is free.
-    pub fn answer_schema(&self) -> Option<Value> {
-        match &self.choice {
-            ToolChoice::None | ToolChoice::Auto => None,
-            ToolChoice::Named(function) => Some(object_schema(&function.parameters)),
-            ToolChoice::Required(functions) => Some(list_schema(functions, self.one_call)),
+    let strict = match function.get("strict") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(strict)) => *strict,
+        Some(_) => {
+            return Err(refuse(
+                format!("{field}.function.strict"),
+                "must be a boolean",
+            ));
         }
-    }
+    };
+    Ok(Function {
+        name,
+        parameters: object_schema(parameters),
+        strict,
+    })
 }
 
 /// A schema that says no type is of an object all the same.
-fn object_schema(parameters: &Value) -> Value {
-    let mut schema = parameters.clone();
+fn object_schema(mut schema: Value) -> Value {
     if let Value::Object(map) = &mut schema {
         map.entry("type").or_insert_with(|| "object".into());
     }
     schema
-}
-
-fn list_schema(functions: &[Function], one_call: bool) -> Value {
-    let mut definitions = Map::new();
-    let mut calls = Vec::new();
-    for (i, function) in functions.iter().enumerate() {
-        let key = format!("tool_{i}");
-        let mut parameters = object_schema(&function.parameters);
-        move_references(&mut parameters, &format!("#/$defs/{key}"));
-        definitions.insert(key.clone(), parameters);
-        calls.push(json!({
-            "type": "object",
-            "properties": {
-                "name": {"const": function.name},
-                "parameters": {"$ref": format!("#/$defs/{key}")},
-            },
-            "required": ["name", "parameters"],
-            "additionalProperties": false,
-        }));
-    }
-    let mut schema = json!({
-        "type": "array", "items": {"anyOf": calls}, "minItems": 1, "$defs": definitions,
-    });
-    schema["maxItems"] = match one_call {
-        true => 1.into(),
-        false => limits::REQUIRED_CALLS_MAX.into(),
-    };
-    schema
-}
-
-/// Makes references within a schema right for a schema that stands at `root` of another one.
-fn move_references(schema: &mut Value, root: &str) {
-    match schema {
-        Value::Object(map) => {
-            for (key, value) in map {
-                match (key.as_str(), value) {
-                    ("$ref", Value::String(target)) if target.starts_with('#') => {
-                        target.replace_range(..1, root);
-                    }
-                    // Values that are no schemas.
-                    ("const" | "enum" | "default" | "examples", _) => {}
-                    // Their keys are names.
-                    (
-                        "properties" | "patternProperties" | "dependentSchemas" | "$defs"
-                        | "definitions",
-                        Value::Object(schemas),
-                    ) => schemas
-                        .values_mut()
-                        .for_each(|schema| move_references(schema, root)),
-                    (_, value) => move_references(value, root),
-                }
-            }
-        }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| move_references(item, root)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -140,12 +140,16 @@ fn each_bad_member_is_named() {
 
 #[test]
 fn the_choice_is_auto_unless_it_is_given() {
-    let choice = |choice| check_fields(json!([tool("f")]), choice).unwrap().0.choice;
-    assert_eq!(choice(Value::Null), ToolChoice::Auto);
-    assert_eq!(choice(json!("auto")), ToolChoice::Auto);
-    assert_eq!(choice(json!("none")), ToolChoice::None);
-    assert!(matches!(choice(json!("required")), ToolChoice::Required(f) if f.len() == 1));
-    assert!(matches!(choice(chosen("f")), ToolChoice::Named(f) if f.name == "f"));
+    let tools = json!([tool("f"), tool("g")]);
+    let choice = |choice| {
+        let tool_use = check_fields(tools.clone(), choice).unwrap().0;
+        (tool_use.choice, tool_use.functions.len())
+    };
+    assert_eq!(choice(Value::Null), (ToolChoice::Auto, 2));
+    assert_eq!(choice(json!("auto")), (ToolChoice::Auto, 2));
+    assert_eq!(choice(json!("none")), (ToolChoice::None, 2));
+    assert_eq!(choice(json!("required")), (ToolChoice::Required, 2));
+    assert_eq!(choice(chosen("g")), (ToolChoice::Named, 1));
     assert_eq!(
         check_fields(Value::Null, json!("none")).unwrap().0,
         ToolUse::default()
@@ -162,31 +166,28 @@ fn allowed_tools_are_the_only_ones() {
         (ToolChoice::Auto, Some(vec![tool("f"), tool("h")]))
     );
     let (tool_use, _) = check_fields(tools, allowed_tools("required", &["g"])).unwrap();
-    assert!(matches!(tool_use.choice, ToolChoice::Required(f) if f.len() == 1 && f[0].name == "g"));
+    assert_eq!(
+        (tool_use.choice, tool_use.functions.len()),
+        (ToolChoice::Required, 1)
+    );
+    assert_eq!(tool_use.functions[0].name, "g");
 }
 
 #[test]
-fn the_schema_of_a_list_of_calls_keeps_each_tools_references() {
-    let (mut tool_use, _) = check_fields(json!([tool("f"), tool("g")]), json!("required")).unwrap();
-    let schema = tool_use.answer_schema().unwrap();
+fn parameters_are_those_of_an_object() {
+    let function = |members: Value| {
+        let tools = json!([{"type": "function", "function": members}]);
+        check_fields(tools, Value::Null)
+            .unwrap()
+            .0
+            .functions
+            .remove(0)
+    };
+    let none = function(json!({"name": "f", "strict": true}));
     assert_eq!(
-        schema["$defs"]["tool_1"]["properties"]["x"]["$ref"],
-        "#/$defs/tool_1/$defs/x"
+        (none.parameters["type"].as_str(), none.strict),
+        (Some("object"), true)
     );
-    assert_eq!(
-        schema.pointer("/$defs/tool_1/$defs/x/type"),
-        Some(&json!("integer"))
-    );
-    assert_eq!(
-        schema["items"]["anyOf"][1]["properties"]["name"]["const"],
-        "g"
-    );
-    assert_eq!(schema["maxItems"], limits::REQUIRED_CALLS_MAX);
-    tool_use.one_call = true;
-    assert_eq!(tool_use.answer_schema().unwrap()["maxItems"], 1);
-    let (named, _) = check_fields(json!([tool("f")]), chosen("f")).unwrap();
-    assert_eq!(
-        named.answer_schema().unwrap(),
-        tool("f")["function"]["parameters"]
-    );
+    let untyped = function(json!({"name": "f", "parameters": {"properties": {"x": {}}}}));
+    assert_eq!(untyped.parameters["type"], "object");
 }

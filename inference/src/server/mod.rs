@@ -29,6 +29,7 @@ mod shutdown;
 mod sse;
 mod stall;
 mod state;
+mod tool_grammar;
 mod usage_log;
 mod wall_clock;
 

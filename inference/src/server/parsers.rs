@@ -2,11 +2,13 @@
 
 use candela_flags::{EngineFlags, ReasoningParser, ToolCallParser};
 
+use super::tool_grammar::{ARGUMENTS_MARKER, behind_reasoning, tool_grammar};
 use crate::{
+    grammar::{Grammar, GrammarError},
     prompt::{
         AnswerSyntax, CallFormat, CallIds, ChatTemplate, ReasoningFormat, Tokenizer, detect_calls,
     },
-    request::{CheckedChat, RequestError, ToolChoice},
+    request::{CheckedChat, RequestError, ToolChoice, ToolUse},
 };
 
 /// The model's answers cannot be read as the flags want.
@@ -34,14 +36,9 @@ pub enum ParserError {
 pub(super) struct Parsers {
     calls: Option<CallFormat>,
     call_ids: CallIds,
-    reasoning: Option<Reasoning>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reasoning {
-    format: ReasoningFormat,
-    /// The token of its closing tag.
-    end: u32,
+    /// Mistral's tokenizer has a token between a call's name and its arguments.
+    arguments_marked: bool,
+    reasoning: Option<ReasoningFormat>,
 }
 
 impl Parsers {
@@ -69,6 +66,7 @@ impl Parsers {
         Ok(Self {
             calls,
             call_ids,
+            arguments_marked: tokenizer.token_id(ARGUMENTS_MARKER).is_some(),
             reasoning: reasoning.transpose()?,
         })
     }
@@ -82,23 +80,53 @@ impl Parsers {
         chat: &CheckedChat,
         prompt: &str,
     ) -> Result<AnswerSyntax, RequestError> {
-        let calls = match &chat.tools.choice {
+        let calls = match chat.tools.choice {
             ToolChoice::None => None,
             ToolChoice::Auto => Some(self.calls.clone().ok_or_else(unknown_calls)?),
-            ToolChoice::Required(_) => Some(CallFormat::List),
-            ToolChoice::Named(function) => Some(CallFormat::Arguments(function.name.clone())),
+            // A grammar makes calls in the model's own form; without one, in any.
+            ToolChoice::Required => Some(self.calls.clone().unwrap_or(CallFormat::List)),
+            ToolChoice::Named => {
+                let name = chat
+                    .tools
+                    .functions
+                    .first()
+                    .map(|function| function.name.clone());
+                let arguments = CallFormat::Arguments(name.unwrap_or_default());
+                Some(self.calls.clone().unwrap_or(arguments))
+            }
         };
         let last = chat.input.messages.last();
         let last = last.and_then(|message| message["content"].as_str());
         let continued = last.filter(|_| chat.input.continue_final_message);
         let start = |format: ReasoningFormat| (format, format.start(prompt, continued));
         Ok(AnswerSyntax {
-            reasoning: self.reasoning.map(|reasoning| start(reasoning.format)),
+            reasoning: self.reasoning.map(start),
             hide_reasoning: !chat.include_reasoning,
             calls,
             call_ids: self.call_ids,
-            one_call: chat.tools.one_call,
+            one_call: chat.tools.one_call || chat.tools.choice == ToolChoice::Named,
+            named_tool: chat.tools.choice == ToolChoice::Named,
         })
+    }
+
+    /// What restricts the answers: calls that follow the tools' schemas, and `content` else. All of it
+    /// only behind what the model thinks.
+    ///
+    /// # Errors
+    /// [`GrammarError::TooLarge`].
+    pub(super) fn grammar(
+        &self,
+        tools: &ToolUse,
+        syntax: &AnswerSyntax,
+        content: Option<Grammar>,
+    ) -> Result<Option<Grammar>, GrammarError> {
+        let calls = syntax.calls.as_ref();
+        let calls = calls.map(|format| tool_grammar(tools, format, self.arguments_marked));
+        let grammar = calls.transpose()?.flatten().or(content);
+        Ok(grammar.map(|grammar| match syntax.reasoning {
+            Some((format, start)) => behind_reasoning(grammar, format, start),
+            None => grammar,
+        }))
     }
 }
 
@@ -111,7 +139,10 @@ fn unknown_calls() -> RequestError {
     )
 }
 
-fn reasoning(parser: ReasoningParser, tokenizer: &Tokenizer) -> Result<Reasoning, ParserError> {
+fn reasoning(
+    parser: ReasoningParser,
+    tokenizer: &Tokenizer,
+) -> Result<ReasoningFormat, ParserError> {
     let has = |format: ReasoningFormat| tokenizer.token_id(format.close);
     let format = match parser {
         ReasoningParser::DeepseekR1 => ReasoningFormat::THINK_IMPLIED,
@@ -121,7 +152,7 @@ fn reasoning(parser: ReasoningParser, tokenizer: &Tokenizer) -> Result<Reasoning
         ReasoningParser::Auto => ReasoningFormat::THINK,
     };
     match has(format) {
-        Some(end) => Ok(Reasoning { format, end }),
+        Some(_) => Ok(format),
         None => Err(ParserError::NoTag { tag: format.close }),
     }
 }

@@ -30,6 +30,8 @@ pub struct AnswerSyntax {
     pub call_ids: CallIds,
     /// Take the first call only (`parallel_tool_calls: false`).
     pub one_call: bool,
+    /// The request named the tool that is called.
+    pub named_tool: bool,
 }
 
 /// Form of the ids of tool calls.
@@ -62,11 +64,6 @@ impl AnswerSyntax {
         tags.into_iter()
             .flatten()
             .chain(calls.unwrap_or_default().iter().copied())
-    }
-
-    /// The request named the tool that is called.
-    pub const fn names_the_tool(&self) -> bool {
-        matches!(self.calls, Some(CallFormat::Arguments(_)))
     }
 }
 

@@ -16,6 +16,8 @@ pub const STOP_TOKEN_IDS_MAX: usize = 128;
 pub const USER_BYTES_MAX: usize = 1_024;
 /// Longest `cache_salt`, in bytes.
 pub const CACHE_SALT_BYTES_MAX: usize = 1_024;
+/// Most structured parts of a `structural_tag`.
+pub const STRUCTURES_MAX: usize = 128;
 /// Answer of a `/v1/completions` request that does not say, in tokens, as in OpenAI's API.
 pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
 /// Smallest temperature that is not greedy, as in vLLM; below it logits overflow.

@@ -10,6 +10,7 @@ mod error;
 pub mod limits;
 mod options;
 mod parse;
+mod structured;
 mod unsupported;
 
 pub use chat::{CheckedChat, check_chat};
@@ -17,6 +18,7 @@ pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use structured::{AskedGrammar, grammar_error};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,9 +17,11 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
+    grammar::{CompiledGrammar, GrammarError},
     prompt::{AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, grammar_error,
+        prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -29,6 +31,7 @@ use crate::{
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
 
@@ -37,6 +40,22 @@ pub(super) struct Job {
 /// # Errors
 /// What is wrong with the request.
 pub(super) async fn prepare(
+    serving: &Arc<Serving>,
+    endpoint: Endpoint,
+    body: Bytes,
+) -> Result<Job, ApiError> {
+    let mut job = check_in_place(serving, endpoint, body).await?;
+    if let Some(asked) = job.options.grammar.take() {
+        let compiled = serving.grammars.compile(asked.grammar).await;
+        job.grammar = Some(compiled.map_err(|error| match error {
+            GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            error => grammar_error(&asked.param, &error).into(),
+        })?);
+    }
+    Ok(job)
+}
+
+async fn check_in_place(
     serving: &Arc<Serving>,
     endpoint: Endpoint,
     body: Bytes,
@@ -88,6 +107,7 @@ fn check(
     Ok(Job {
         options,
         prompts,
+        grammar: None,
         arrival,
     })
 }
@@ -146,6 +166,7 @@ pub(super) fn submit(
     let Job {
         options,
         prompts,
+        grammar,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
@@ -160,7 +181,9 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
-            constraint: None,
+            constraint: grammar
+                .as_ref()
+                .map(|grammar| grammar.constraint(params.ignore_eos)),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })

@@ -12,6 +12,7 @@ use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::Usag
 use crate::{
     engine::EngineHandle,
     fetch::DownloadProgress,
+    grammar::GrammarCompiler,
     model::LoadProgress,
     prompt::{ChatTemplate, Tokenizer},
     request::ModelFacts,
@@ -50,6 +51,7 @@ pub(super) struct Serving {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// None: the model knows no chats.
     pub(super) template: Option<ChatTemplate>,
+    pub(super) grammars: GrammarCompiler,
     pub(super) facts: ModelFacts,
     pub(super) metrics: Arc<Metrics>,
     /// The model behind the served names.

@@ -7,6 +7,7 @@ mod completion;
 mod error;
 mod model;
 mod options;
+mod structured;
 mod usage;
 
 pub use chat::{
@@ -18,6 +19,10 @@ pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorObject};
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
+pub use structured::{
+    GuidedDecoding, JsonSchemaFormat, ResponseFormat, StructuralTag, StructuredOutputs,
+    TaggedStructure,
+};
 pub use usage::{PromptTokensDetails, Usage};
 
 #[cfg(test)]

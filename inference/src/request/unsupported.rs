@@ -20,19 +20,6 @@ pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestEr
         options.logit_bias.as_ref().is_none_or(|b| b.is_empty()),
         "{}",
     )?;
-    neutral_or(
-        "response_format",
-        options
-            .response_format
-            .as_ref()
-            .is_none_or(|f| f["type"] == "text"),
-        "{\"type\": \"text\"}",
-    )?;
-    neutral_or(
-        "structured_outputs",
-        options.structured_outputs.is_none(),
-        "null",
-    )?;
     neutral_or("prompt_logprobs", options.prompt_logprobs.is_none(), "null")?;
     neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")
 }

@@ -17,9 +17,11 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
+    grammar::{CompiledGrammar, GrammarError},
     prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, grammar_error,
+        prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -31,6 +33,7 @@ pub(super) struct Job {
     /// What the answers are read as.
     syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
 
@@ -39,6 +42,22 @@ pub(super) struct Job {
 /// # Errors
 /// What is wrong with the request.
 pub(super) async fn prepare(
+    serving: &Arc<Serving>,
+    endpoint: Endpoint,
+    body: Bytes,
+) -> Result<Job, ApiError> {
+    let mut job = check_in_place(serving, endpoint, body).await?;
+    if let Some(asked) = job.options.grammar.take() {
+        let compiled = serving.grammars.compile(asked.grammar).await;
+        job.grammar = Some(compiled.map_err(|error| match error {
+            GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            error => grammar_error(&asked.param, &error).into(),
+        })?);
+    }
+    Ok(job)
+}
+
+async fn check_in_place(
     serving: &Arc<Serving>,
     endpoint: Endpoint,
     body: Bytes,
@@ -64,9 +83,10 @@ fn check(
 ) -> Result<Job, ApiError> {
     let (options, syntax, prompts) = match endpoint {
         Endpoint::Chat => {
-            let chat = check_chat(body, &serving.facts)?;
+            let mut chat = check_chat(body, &serving.facts)?;
+            serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
-            let syntax = serving.parsers.syntax(&chat, &text)?;
+            let syntax = serving.parsers.read(&mut chat, &text)?;
             let prompt = encode(serving, "messages", &text, chat.add_special_tokens)?;
             (chat.options, syntax, vec![prompt])
         }
@@ -91,6 +111,7 @@ fn check(
         options,
         syntax,
         prompts,
+        grammar: None,
         arrival,
     })
 }
@@ -150,6 +171,7 @@ pub(super) fn submit(
         options,
         syntax,
         prompts,
+        grammar,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
@@ -169,7 +191,9 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
-            constraint: None,
+            constraint: grammar
+                .as_ref()
+                .map(|grammar| grammar.constraint(params.ignore_eos)),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })
@@ -177,6 +201,7 @@ pub(super) fn submit(
     let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
+        trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
         model: options.model,
         user: options.reporting.user,
         tenant,

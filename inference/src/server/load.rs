@@ -12,6 +12,7 @@ use super::{
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
     fetch::{self, DownloadProgress, FetchError, FetchOptions},
+    grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
     model::{self, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
@@ -199,6 +200,16 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         eos_token_ids: parts.eos_token_ids,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
+    let tokenizer = Arc::new(parts.tokenizer);
+    let grammars = grammar_compiler(
+        &tokenizer,
+        parts.vocab_size,
+        config.eos_token_ids.clone(),
+        MaskClock {
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+    )?;
     let (engine, engine_thread) = engine::start(parts.runner, config, clock, Arc::clone(&metrics))
         .map_err(LoadError::Engine)?;
     let facts = ModelFacts {
@@ -213,9 +224,10 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
     };
     let serving = Arc::new(Serving {
         engine,
-        tokenizer: Arc::new(parts.tokenizer),
+        tokenizer,
         template: parts.template,
         parsers,
+        grammars,
         facts,
         metrics,
         root: flags.model.clone(),
@@ -227,6 +239,22 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         dtype: parts.dtype,
         kv_blocks: parts.kv_blocks,
     })
+}
+
+/// The compiler of structured outputs; it looks at the tokenizer when the first one comes.
+fn grammar_compiler(
+    tokenizer: &Arc<Tokenizer>,
+    vocab_size: usize,
+    eos_token_ids: Vec<u32>,
+    clock: MaskClock,
+) -> Result<GrammarCompiler, LoadError> {
+    let tokenizer = Arc::clone(tokenizer);
+    let vocabulary = move || {
+        let tokens = tokenizer.token_bytes();
+        let tokens = tokens.map_err(|error| GrammarError::Vocabulary(error.to_string()))?;
+        Ok(Vocabulary::new(tokens, vocab_size, &eos_token_ids))
+    };
+    GrammarCompiler::start(vocabulary, clock).map_err(LoadError::Engine)
 }
 
 fn served_names(flags: &EngineFlags) -> Vec<String> {

@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod body_memory;
 mod envelope;
 mod error;
 mod format;
@@ -30,6 +31,7 @@ mod sse;
 mod stall;
 mod state;
 mod tool_grammar;
+mod trace_context;
 mod usage_log;
 mod wall_clock;
 

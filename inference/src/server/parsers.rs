@@ -8,7 +8,7 @@ use crate::{
     prompt::{
         AnswerSyntax, CallFormat, CallIds, ChatTemplate, ReasoningFormat, Tokenizer, detect_calls,
     },
-    request::{CheckedChat, RequestError, ToolChoice, ToolUse},
+    request::{AskedGrammar, CheckedChat, RequestError, ToolChoice, ToolUse, grammar_error},
 };
 
 /// The model's answers cannot be read as the flags want.
@@ -39,6 +39,8 @@ pub(super) struct Parsers {
     /// Mistral's tokenizer has a token between a call's name and its arguments.
     arguments_marked: bool,
     reasoning: Option<ReasoningFormat>,
+    /// Chats that may call no tools show the model none.
+    exclude_tools: bool,
 }
 
 impl Parsers {
@@ -68,18 +70,52 @@ impl Parsers {
             call_ids,
             arguments_marked: tokenizer.token_id(ARGUMENTS_MARKER).is_some(),
             reasoning: reasoning.transpose()?,
+            exclude_tools: flags.exclude_tools_when_tool_choice_none,
         })
     }
 
-    /// How the answers to this chat are read, whose prompt begins them.
+    /// Takes the tools out of a chat that may call none, if the flags say so.
+    pub(super) fn hide_tools(&self, chat: &mut CheckedChat) {
+        if self.exclude_tools && chat.tools.choice == ToolChoice::None {
+            chat.input.tools = None;
+        }
+    }
+
+    /// How the answers to this chat are read, whose prompt begins them. Restricts them as the tools
+    /// want, and behind what the model thinks only.
     ///
     /// # Errors
-    /// A 400 for a model that shall decide about calls which cannot be read.
-    pub(super) fn syntax(
+    /// A 400 for a model that shall decide about calls which cannot be read, and for schemas that are
+    /// too large.
+    pub(super) fn read(
         &self,
-        chat: &CheckedChat,
+        chat: &mut CheckedChat,
         prompt: &str,
     ) -> Result<AnswerSyntax, RequestError> {
+        let syntax = self.syntax(chat, prompt)?;
+        if syntax.hide_reasoning && syntax.reasoning.is_some() {
+            // They would tell what is hidden.
+            chat.options.reporting.token_ids = false;
+        }
+        let calls = self.tool_grammar(&chat.tools, &syntax);
+        let calls = calls.map_err(|error| grammar_error("tools", &error))?;
+        let calls = calls.map(|grammar| AskedGrammar {
+            param: "tools".to_owned(),
+            grammar,
+        });
+        // Calls are no content, which is all that response_format is about.
+        let asked = calls.or(chat.options.grammar.take());
+        chat.options.grammar = asked.map(|asked| match syntax.reasoning {
+            Some((format, start)) => AskedGrammar {
+                grammar: behind_reasoning(asked.grammar, format, start),
+                ..asked
+            },
+            None => asked,
+        });
+        Ok(syntax)
+    }
+
+    fn syntax(&self, chat: &CheckedChat, prompt: &str) -> Result<AnswerSyntax, RequestError> {
         let calls = match chat.tools.choice {
             ToolChoice::None => None,
             ToolChoice::Auto => Some(self.calls.clone().ok_or_else(unknown_calls)?),
@@ -109,24 +145,14 @@ impl Parsers {
         })
     }
 
-    /// What restricts the answers: calls that follow the tools' schemas, and `content` else. All of it
-    /// only behind what the model thinks.
-    ///
-    /// # Errors
-    /// [`GrammarError::TooLarge`].
-    pub(super) fn grammar(
+    fn tool_grammar(
         &self,
         tools: &ToolUse,
         syntax: &AnswerSyntax,
-        content: Option<Grammar>,
     ) -> Result<Option<Grammar>, GrammarError> {
         let calls = syntax.calls.as_ref();
         let calls = calls.map(|format| tool_grammar(tools, format, self.arguments_marked));
-        let grammar = calls.transpose()?.flatten().or(content);
-        Ok(grammar.map(|grammar| match syntax.reasoning {
-            Some((format, start)) => behind_reasoning(grammar, format, start),
-            None => grammar,
-        }))
+        Ok(calls.transpose()?.flatten())
     }
 }
 

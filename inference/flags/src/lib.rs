@@ -9,6 +9,7 @@ pub mod connection;
 mod engine;
 mod inspect;
 mod owned;
+mod parsers;
 mod pull;
 mod stats_gates;
 
@@ -23,5 +24,6 @@ pub use engine::{
 };
 pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
+pub use parsers::{ReasoningParser, ToolCallParser};
 pub use pull::{PullFlags, parse_pull_flags};
 pub use stats_gates::{StatsConflict, StatsGates};

@@ -8,8 +8,11 @@ mod completion;
 mod defaults;
 mod error;
 pub mod limits;
+mod messages;
 mod options;
 mod parse;
+mod structured;
+mod tools;
 mod unsupported;
 
 pub use chat::{CheckedChat, check_chat};
@@ -17,6 +20,8 @@ pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use structured::{AskedGrammar, grammar_error};
+pub use tools::{Function, ToolChoice, ToolUse};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

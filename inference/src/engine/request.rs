@@ -28,6 +28,27 @@ pub struct GenerateRequest {
     pub arrival: Option<Timestamp>,
 }
 
+impl GenerateRequest {
+    /// A request for the vector of a prompt, for a model that pools: nothing is sampled.
+    pub fn pooling(
+        id: Arc<str>,
+        prompt: Arc<[u32]>,
+        cache_salt: Option<Arc<str>>,
+        arrival: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            id,
+            prompt,
+            params: SamplingParams::greedy(0),
+            branches: NonZeroUsize::MIN,
+            cache_salt,
+            stop: None,
+            constraint: None,
+            arrival,
+        }
+    }
+}
+
 /// Makes what restricts the tokens of one branch.
 pub type ConstraintFactory = Box<dyn Fn() -> Box<dyn TokenConstraint> + Send>;
 
@@ -56,7 +77,7 @@ pub enum StopCause {
     Text(StopMatch),
 }
 
-/// Something happened to a branch: a token, its end, or both at once.
+/// Something happened to a branch: a token, its end, or both at once; or its prompt was scored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Which of the request's answers, from 0.
@@ -65,6 +86,11 @@ pub struct Event {
     pub token: Option<u32>,
     /// How likely that token was, if the request asked.
     pub logprobs: Option<Box<TokenLogprobs>>,
+    /// How likely the prompt's tokens after the first were, if the request asked: once, before the first
+    /// token of any branch.
+    pub prompt_logprobs: Option<Arc<[TokenLogprobs]>>,
+    /// Prompt tokens that the branch found in the prefix cache.
+    pub cached_tokens: usize,
     /// The branch is done; nothing follows for it.
     pub finished: Option<Box<Finished>>,
 }
@@ -78,6 +104,8 @@ pub struct Finished {
     pub stop: Option<StopCause>,
     /// What went wrong, for [`FinishReason::Error`]; fit for a client.
     pub error: Option<String>,
+    /// The prompt's vector, of a model that pools.
+    pub embedding: Option<Arc<[f32]>>,
     /// Tokens in and out; the prompt's are the same in every branch.
     pub tokens: TokenCounts,
     /// The record; `None` while stats are off.

@@ -21,6 +21,8 @@ pub(super) struct ApiError {
     pub(super) param: Option<String>,
     /// The kind, where the status does not say it.
     pub(super) kind: Option<&'static str>,
+    /// What is left of the request is not read: the connection cannot serve another.
+    closes: bool,
 }
 
 impl ApiError {
@@ -30,6 +32,7 @@ impl ApiError {
             message: message.into(),
             param: None,
             kind: None,
+            closes: false,
         }
     }
 
@@ -44,6 +47,14 @@ impl ApiError {
     /// 503: try again, here or elsewhere.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// The same error, as the last of its connection.
+    pub(super) fn closing(self) -> Self {
+        Self {
+            closes: true,
+            ..self
+        }
     }
 
     /// The error object.
@@ -67,6 +78,7 @@ fn kind(status: StatusCode) -> &'static str {
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
         StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
         StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "RequestHeaderFieldsTooLargeError",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
         status if status.is_client_error() => "BadRequestError",
         _ => "InternalServerError",
@@ -88,6 +100,7 @@ impl From<RequestError> for ApiError {
             message: error.message,
             param: error.param,
             kind: not_stored.then_some("invalid_request_error"),
+            closes: false,
         }
     }
 }
@@ -109,12 +122,21 @@ impl IntoResponse for ApiError {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            // What is left of the request is not read: the connection cannot serve another.
-            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             _ => {}
+        }
+        if self.closes || unread(self.status) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
+}
+
+/// Statuses that are answered before the whole request was read.
+fn unread(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
 }

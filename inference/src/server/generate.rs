@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
-    prompt::{AnswerText, StopMatcher, TokenizerError},
+    grammar::{CompiledGrammar, GrammarError},
+    prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
         CheckedChat, CheckedCompletion, CheckedOptions, PromptInput, RequestError, check_chat,
-        check_completion, prompt_too_long,
+        check_completion, grammar_error, prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -29,7 +30,10 @@ use crate::{
 /// A request that the engine can take.
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
+    /// What the answers are read as.
+    syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
 
@@ -48,14 +52,31 @@ pub(super) async fn prepare(
     endpoint: Endpoint,
     body: Bytes,
 ) -> Result<Job, ApiError> {
-    checking(serving, body, move |serving, body, arrival| {
+    let mut job = checking(serving, body, move |serving, body, arrival| {
         let checked = match endpoint {
             Endpoint::Chat => Checked::Chat(check_chat(body, &serving.facts)?),
             Endpoint::Completion => Checked::Completion(check_completion(body, &serving.facts)?),
         };
         job(serving, checked, endpoint.prompt_field(), arrival)
     })
-    .await
+    .await?;
+    compile_grammar(serving, &mut job).await?;
+    Ok(job)
+}
+
+/// Compiles the grammar that the job's answers must follow, if there is one.
+///
+/// # Errors
+/// What is wrong with it, or 503 while too many are compiled.
+pub(super) async fn compile_grammar(serving: &Arc<Serving>, job: &mut Job) -> Result<(), ApiError> {
+    if let Some(asked) = job.options.grammar.take() {
+        let compiled = serving.grammars.compile(asked.grammar).await;
+        job.grammar = Some(compiled.map_err(|error| match error {
+            GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            error => grammar_error(&asked.param, &error).into(),
+        })?);
+    }
+    Ok(())
 }
 
 /// Does what takes long with a large body: that one on a thread of its own.
@@ -89,13 +110,13 @@ pub(super) fn job(
     field: &str,
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
-    let (options, prompts) = match checked {
-        Checked::Chat(chat) => {
+    let (options, syntax, prompts) = match checked {
+        Checked::Chat(mut chat) => {
+            serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
-            (
-                chat.options,
-                vec![encode(serving, field, &text, chat.add_special_tokens)?],
-            )
+            let syntax = serving.parsers.read(&mut chat, &text)?;
+            let prompt = encode(serving, field, &text, chat.add_special_tokens)?;
+            (chat.options, syntax, vec![prompt])
         }
         Checked::Completion(completion) => {
             let special = completion.add_special_tokens;
@@ -103,7 +124,8 @@ pub(super) fn job(
                 PromptInput::Ids(ids) => Ok(ids),
                 PromptInput::Text(text) => encode(serving, field, &text, special),
             });
-            (completion.options, prompts.collect::<Result<_, _>>()?)
+            let prompts = prompts.collect::<Result<_, _>>()?;
+            (completion.options, AnswerSyntax::default(), prompts)
         }
     };
     let max_model_len = serving.facts.max_model_len;
@@ -114,7 +136,9 @@ pub(super) fn job(
     let prompts = prompts.collect::<Result<_, RequestError>>()?;
     Ok(Job {
         options,
+        syntax,
         prompts,
+        grammar: None,
         arrival,
     })
 }
@@ -172,13 +196,20 @@ pub(super) fn submit(
 ) -> Result<Generation, ApiError> {
     let Job {
         options,
+        syntax,
         prompts,
+        grammar,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
     let tokenizer = Arc::clone(&serving.tokenizer);
     let min_tokens = options.min_tokens();
+    let kept = syntax
+        .markers()
+        .filter_map(|marker| tokenizer.token_id(marker));
+    let kept = kept.collect();
     let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
+    let text = text.keeping(kept);
     // Streams that are there already are dropped with the error, which cancels them.
     let streams = prompts.iter().map(|(prompt, params)| {
         serving.engine.submit(GenerateRequest {
@@ -187,7 +218,9 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
-            constraint: None,
+            constraint: grammar
+                .as_ref()
+                .map(|grammar| grammar.constraint(params.ignore_eos)),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })
@@ -195,6 +228,7 @@ pub(super) fn submit(
     let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
+        trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
         model: options.model,
         user: options.reporting.user,
         tenant,
@@ -206,7 +240,7 @@ pub(super) fn submit(
         streams,
         prompts,
         answers,
-        &text,
+        &AnswerMessage::new(text, &syntax),
         include_stop,
         state.clone(),
         payer,

@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod body_memory;
 mod envelope;
 mod error;
 mod format;
@@ -17,8 +18,10 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod message;
 mod openapi;
 mod orca;
+mod parsers;
 mod probes;
 mod request_id;
 mod respond;
@@ -29,11 +32,14 @@ mod shutdown;
 mod sse;
 mod stall;
 mod state;
+mod tool_grammar;
+mod trace_context;
 mod usage_log;
 mod wall_clock;
 
 pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
+pub use parsers::ParserError;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
 pub use state::StartProgress;

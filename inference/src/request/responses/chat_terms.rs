@@ -8,6 +8,9 @@ use crate::{
     request::RequestError,
 };
 
+/// The `type` of a choice among some of the tools.
+pub(super) const ALLOWED_TOOLS: &str = "allowed_tools";
+
 pub(super) fn kwargs(
     kwargs: Option<Map<String, Value>>,
     reasoning: Option<ReasoningOptions>,
@@ -66,24 +69,46 @@ pub(super) fn chat_tool(tool: ResponsesTool) -> Value {
     json!({"type": kind, "function": function})
 }
 
+/// Functions are named in a flat object here, in a nested one there.
 pub(super) fn chat_tool_choice(choice: Value) -> Value {
+    let nested = |tool: &Value| json!({"type": "function", "function": {"name": tool["name"]}});
+    if choice["type"] == ALLOWED_TOOLS {
+        let tools = choice["tools"].as_array().into_iter().flatten();
+        let tools: Vec<Value> = tools.map(nested).collect();
+        let allowed = json!({"mode": choice["mode"], "tools": tools});
+        return json!({"type": ALLOWED_TOOLS, "allowed_tools": allowed});
+    }
     match choice.get("name") {
-        Some(name) => json!({"type": "function", "function": {"name": name}}),
+        Some(_) => nested(&choice),
         None => choice,
     }
 }
 
-/// A chat's error with the names of the fields that the client wrote.
+/// A chat's error with the names of the fields that the client wrote. `sources` are the items of the
+/// input that messages came from.
 pub(super) fn in_own_terms(mut error: RequestError, sources: &[Option<usize>]) -> RequestError {
-    let Some(theirs) = &error.param else {
-        return error;
-    };
-    let ours = own_name(theirs, sources);
-    if let Some(rest) = error.message.strip_prefix(theirs.as_str()) {
-        error.message = format!("{ours}{rest}");
+    if let Some(theirs) = error.param.take() {
+        let ours = own_name(&theirs, sources);
+        error.message = renamed(&error.message, &theirs, &ours);
+        error.param = Some(ours);
     }
-    error.param = Some(ours);
     error
+}
+
+/// The name that a responses request has for a field of the chat that it amounts to, and a message
+/// about that field.
+pub fn responses_terms(field: &str, message: &str) -> (String, String) {
+    let ours = own_name(field, &[]);
+    let message = renamed(message, field, &ours);
+    (ours, message)
+}
+
+/// Messages begin with the field that they are about.
+fn renamed(message: &str, theirs: &str, ours: &str) -> String {
+    match message.strip_prefix(theirs) {
+        Some(rest) => format!("{ours}{rest}"),
+        None => message.to_owned(),
+    }
 }
 
 fn own_name(theirs: &str, sources: &[Option<usize>]) -> String {
@@ -99,7 +124,9 @@ fn own_name(theirs: &str, sources: &[Option<usize>]) -> String {
         "messages" => "input".to_owned(),
         "max_tokens" | "max_completion_tokens" => "max_output_tokens".to_owned(),
         "logprobs" => "include".to_owned(),
-        tools if tools.starts_with("tools[") => tools.replacen(".function", "", 1),
+        tools if tools.starts_with("tool") => {
+            tools.replace(".function", "").replace(".allowed_tools", "")
+        }
         same => same.to_owned(),
     }
 }

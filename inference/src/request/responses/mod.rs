@@ -8,6 +8,7 @@ mod refuse;
 
 use serde_json::{Map, Value, json};
 
+pub use self::chat_terms::responses_terms;
 use self::{
     chat_terms::{chat_format, chat_tool, chat_tool_choice, in_own_terms, kwargs},
     items::{Conversation, refused},
@@ -33,7 +34,6 @@ pub const RESPONSES_SHARED_FIELDS: &[&str] = &[
     "frequency_penalty",
     "logit_bias",
     "stop",
-    "parallel_tool_calls",
     "top_k",
     "min_p",
     "repetition_penalty",
@@ -46,6 +46,7 @@ pub const RESPONSES_SHARED_FIELDS: &[&str] = &[
     "priority",
     "cache_salt",
     "include_metrics",
+    "include_reasoning",
 ];
 /// A responses request without a fault that can be seen before its prompt is rendered.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,6 +151,10 @@ pub fn check_responses(
     set(
         "chat_template_kwargs",
         kwargs(request.chat_template_kwargs, request.reasoning),
+    );
+    set(
+        "parallel_tool_calls",
+        request.parallel_tool_calls.map(Value::from),
     );
     if let Some(tools) = request.tools.filter(|tools| !tools.is_empty()) {
         set("tools", Some(tools.into_iter().map(chat_tool).collect()));

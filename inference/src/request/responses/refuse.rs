@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::items::{refused, unsupported};
+use super::{
+    chat_terms::ALLOWED_TOOLS,
+    items::{refused, unsupported},
+};
 use crate::{
     openai::responses::ResponsesRequest,
     request::{RequestError, limits},
@@ -71,15 +74,17 @@ fn check_tools(request: &ResponsesRequest) -> Result<(), RequestError> {
         return Ok(());
     };
     let named = choice["type"] == "function" && choice["name"].is_string();
+    let allowed = choice["type"] == ALLOWED_TOOLS && choice["tools"].is_array();
     let field = || "tool_choice".to_owned();
     match choice.as_str() {
         Some("none" | "auto") => Ok(()),
         Some("required") | None if tools.is_empty() => Err(refused(field(), "only with tools")),
         Some("required") => Ok(()),
-        None if named => Ok(()),
+        None if named || allowed => Ok(()),
         _ => Err(refused(
             field(),
-            "must be \"none\", \"auto\", \"required\" or {\"type\": \"function\", \"name\": …}",
+            "must be \"none\", \"auto\", \"required\", {\"type\": \"function\", \"name\": …} or \
+             {\"type\": \"allowed_tools\", \"mode\": …, \"tools\": …}",
         )),
     }
 }

@@ -94,6 +94,7 @@ fn responses(schemas: &mut Schemas) -> Vec<Operation> {
         .body("ResponsesRequest")
         .fields::<ResponsesRequest>()
         .fields_among::<GenerationOptions>(|field| RESPONSES_SHARED_FIELDS.contains(&field))
+        .fields_among::<ChatRequest>(|field| RESPONSES_SHARED_FIELDS.contains(&field))
         .done();
     let path = "/v1/responses/{response_id}";
     let id = "The id of a response that was stored.";

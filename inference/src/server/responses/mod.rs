@@ -31,7 +31,9 @@ use super::{
 };
 use crate::{
     openai::responses::{ResponseDeleted, ResponseObject},
-    request::{CheckedResponses, RequestError, check_responses, response_not_found},
+    request::{
+        CheckedResponses, RequestError, check_responses, response_not_found, responses_terms,
+    },
 };
 
 /// The field that holds the prompt.
@@ -48,19 +50,23 @@ pub(super) async fn create(
     let takes_trailers = routes::takes_trailers(request.headers());
     let body = body::read(request, state.flags.max_body_bytes.as_usize()).await?;
     let store = Arc::clone(&state.responses);
-    let (job, echo, keep) = generate::checking(&serving, body, move |serving, body, arrival| {
-        let checked = check_responses(body, &serving.facts, |id| store.messages(id))?;
-        let CheckedResponses {
-            chat,
-            echo,
-            store,
-            history,
-        } = checked;
-        let chat = generate::Checked::Chat(chat);
-        let job = generate::job(serving, chat, PROMPT_FIELD, arrival).map_err(in_own_terms)?;
-        Ok((job, echo, store.then_some(history)))
-    })
-    .await?;
+    let (mut job, echo, keep) =
+        generate::checking(&serving, body, move |serving, body, arrival| {
+            let checked = check_responses(body, &serving.facts, |id| store.messages(id))?;
+            let CheckedResponses {
+                chat,
+                echo,
+                store,
+                history,
+            } = checked;
+            let chat = generate::Checked::Chat(chat);
+            let job = generate::job(serving, chat, PROMPT_FIELD, arrival).map_err(in_own_terms)?;
+            Ok((job, echo, store.then_some(history)))
+        })
+        .await?;
+    generate::compile_grammar(&serving, &mut job)
+        .await
+        .map_err(in_own_terms)?;
     let format = ResponseFormat::new(&id, &job.options, echo, keep);
     let gates = Gates::new(&state.flags, &job.options);
     let streaming = job.options.streaming.is_some();
@@ -149,13 +155,12 @@ pub(super) async fn delete(
     .into_response())
 }
 
-/// An error about a chat's prompt, as one about the input that it was made of.
+/// An error about a field of the chat, as one about the field that the client wrote.
 fn in_own_terms(mut error: ApiError) -> ApiError {
-    if error.param.as_deref() == Some("messages") {
-        if let Some(rest) = error.message.strip_prefix("messages") {
-            error.message = format!("{PROMPT_FIELD}{rest}");
-        }
-        error.param = Some(PROMPT_FIELD.to_owned());
+    if let Some(field) = &error.param {
+        let (field, message) = responses_terms(field, &error.message);
+        error.message = message;
+        error.param = Some(field);
     }
     error
 }

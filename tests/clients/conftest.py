@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 
 @pytest.fixture(scope="session")
 def servers():
-    """`demo`, `keyed` and `embed`: each with `root` and `url` (of `/v1`); `key` opens the keyed one."""
+    """`demo`, `keyed` and `embed`: each with `root` and `url` (of `/v1`); `key` opens the keyed one; the usage log is demo's."""
     described = json.loads(os.environ["CANDELA_SERVERS"])
     return SimpleNamespace(
         **{name: SimpleNamespace(root=root, url=f"{root}/v1") for name, root in described["roots"].items()},
         key=described["key"],
+        usage_log=Path(described["usage_log"]),
     )
 
 

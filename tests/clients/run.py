@@ -56,7 +56,7 @@ def servers(engine, embedding_model, logs):
     keys = logs / "keys"
     keys.write_text(f"another-key\n{KEY}\n")
     flags = {
-        "demo": DEMO,
+        "demo": [*DEMO, f"--usage-log={logs / 'usage.jsonl'}"],
         "keyed": ["--model=builtin://demo", "--served-model-name=demo", f"--api-key-file={keys}"],
         "embed": [f"--model={embedding_model}", "--served-model-name=embed", *REPORTING[:2]],
     }
@@ -68,7 +68,7 @@ def servers(engine, embedding_model, logs):
             except Exception as error:  # noqa: BLE001 - the suites that need it fail, the others run
                 print(f"FAILED to start the {name} server: {error}")
                 started[name] = "http://127.0.0.1:9"
-        yield json.dumps({"roots": started, "key": KEY})
+        yield json.dumps({"roots": started, "key": KEY, "usage_log": str(logs / "usage.jsonl")})
 
 
 def run_pytest(suite, python, environment, report, rest):
@@ -127,6 +127,8 @@ def main():
                 "CANDELA_SERVERS": described,
                 "CANDELA_ENGINE": str(options.engine.absolute()),
                 "CANDELA_ENVIRONMENTS": str(environments),
+                # LiteLLM would fetch its table of prices when it is imported.
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             }
             for suite in chosen:
                 print(f"\n-- {suite.name}", flush=True)

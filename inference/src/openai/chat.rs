@@ -1,12 +1,13 @@
 //! `POST /v1/chat/completions`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Usage;
 
 /// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
@@ -33,7 +34,7 @@ pub struct ChatRequest {
 }
 
 /// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Who speaks; a role that we do not know is the template's to judge.
     pub role: String,
@@ -45,7 +46,7 @@ pub struct ChatMessage {
 }
 
 /// A message's content: text, or a list of parts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a string or a list of objects with a type"
@@ -58,7 +59,7 @@ pub enum Content {
 }
 
 /// A part of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ContentPart {
     /// `text` is the kind that a language model reads.
     #[serde(rename = "type")]
@@ -68,7 +69,7 @@ pub struct ContentPart {
 }
 
 /// An answer that is not streamed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -93,7 +94,7 @@ pub struct ChatCompletion {
 }
 
 /// One of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChoice {
     /// Which of the answers.
     pub index: usize,
@@ -109,7 +110,7 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
@@ -120,7 +121,7 @@ pub struct AssistantMessage {
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-…`, the same in every chunk.
     pub id: String,
@@ -146,7 +147,7 @@ pub struct ChatChunk {
 }
 
 /// What is new of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunkChoice {
     /// Which of the answers.
     pub index: usize,
@@ -162,7 +163,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChatDelta {
     /// In the answer's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]

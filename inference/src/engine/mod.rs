@@ -7,7 +7,9 @@
 mod choose;
 pub mod clock;
 mod handle;
+mod isolation;
 mod kv;
+mod prompt_logprobs;
 mod request;
 mod scheduler;
 mod sequence;
@@ -22,6 +24,7 @@ use std::{
 pub use self::{
     clock::{Clock, MonotonicClock},
     handle::{Canceller, EngineHandle, EventStream, SubmitError},
+    isolation::BARREN_STEPS_MAX,
     request::{
         ConstraintFactory, Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch,
     },
@@ -121,6 +124,8 @@ pub fn start(
     Ok((handle, thread))
 }
 
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 mod kv_tests;
 #[cfg(test)]

@@ -13,9 +13,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
-    choose::{Chosen, choose},
+    choose::{Chosen, take_rows},
     clock::Clock,
     handle::{Command, Listener, Shared},
+    isolation::{Isolation, failure, guarded},
     kv::ChainHasher,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
@@ -37,6 +38,7 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     batch: Batch,
     logits: Logits,
+    isolation: Isolation,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -68,6 +70,7 @@ impl Engine {
             shared,
             batch: Batch::default(),
             logits: Logits::default(),
+            isolation: Isolation::default(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -131,6 +134,7 @@ impl Engine {
     /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
     pub(super) fn step(&mut self) -> Result<(), RunnerError> {
         self.finish_where(Sequence::is_cancelled, End::abort);
+        self.finish_where(|sequence| sequence.failed, failure);
         let begun = self.now();
         for _ in 0..self.scheduler.schedule() {
             self.metrics.record_preemption();
@@ -138,7 +142,12 @@ impl Engine {
         self.mark_scheduled(begun);
         self.fill_batch();
         if self.batch.sequences() > 0 {
-            let forward = self.runner.forward(&self.batch, &mut self.logits);
+            let forward = self.isolation.forward(
+                &mut *self.runner,
+                &self.batch,
+                &mut self.logits,
+                &mut self.scheduler.running,
+            );
             let tokens = forward.map(|()| self.sample());
             let ended = self.now();
             self.attribute(begun, ended);
@@ -161,7 +170,8 @@ impl Engine {
         {
             if !std::mem::replace(&mut sequence.started, true) {
                 self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-                if self.config.prefix_caching {
+                // A prompt that is scored does not look into the cache.
+                if self.config.prefix_caching && sequence.prompt_scores.is_none() {
                     let (queries, hits) = (sequence.request.prompt.len(), sequence.cached_tokens);
                     self.metrics.record_prefix_lookup(queries, hits);
                 }
@@ -189,23 +199,31 @@ impl Engine {
         for sequence in scheduled() {
             let from = sequence.computed;
             let tokens = &sequence.tokens[from..from + sequence.scheduled];
-            batch.push(tokens, from, sequence.table.blocks(), sequence.samples());
+            let scored = sequence.scored_now();
+            batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
+            batch.push(tokens, from, sequence.table.blocks(), sequence.gets_token());
             step_tokens.push(sequence.scheduled);
         }
     }
 
-    /// The next token, or what is wrong with it, of every sequence that has one, in order.
-    fn sample(&mut self) -> Vec<Result<Chosen, End>> {
+    /// What the step brings every sequence in it, in order: its next token, if it gets one, or what is wrong
+    /// with it.
+    fn sample(&mut self) -> Vec<Result<Option<Chosen>, End>> {
         let Self {
             scheduler, logits, ..
         } = self;
-        let sampling = scheduler
-            .running
-            .iter_mut()
-            .filter(|s| s.samples())
-            .enumerate();
-        let tokens = sampling.map(|(row, sequence)| choose(sequence, logits.row_mut(row)));
-        tokens.collect()
+        let mut row = 0;
+        let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
+        let outcomes = scheduled.map(|sequence| {
+            if sequence.failed {
+                return Err(failure());
+            }
+            let id = Arc::clone(&sequence.request.id);
+            guarded(&id, "choosing a token", || {
+                take_rows(sequence, logits, &mut row)
+            })?
+        });
+        outcomes.collect()
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -222,7 +240,8 @@ impl Engine {
         for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
             sequence.compute_time += share;
         }
-        let (processed, generated) = (self.batch.input_ids.len(), self.batch.logits_idx.len());
+        let tokens = self.scheduler.running.iter().filter(|s| s.gets_token());
+        let (processed, generated) = (self.batch.input_ids.len(), tokens.count());
         self.metrics.record_step(
             busy,
             StepTokens {
@@ -233,30 +252,46 @@ impl Engine {
     }
 
     /// Gives every sequence its token, and takes out those that are done.
-    fn apply(&mut self, tokens: Vec<Result<Chosen, End>>, now: Option<Timestamp>) {
-        let mut tokens = tokens.into_iter();
+    fn apply(&mut self, outcomes: Vec<Result<Option<Chosen>, End>>, now: Option<Timestamp>) {
+        let mut outcomes = outcomes.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
-            let samples = self.scheduler.running[index].samples();
-            let next = if samples { tokens.next() } else { None };
+            let sequence = &self.scheduler.running[index];
+            let in_step = sequence.scheduled > 0;
+            let is_computed = in_step && sequence.samples();
+            let next = if in_step { outcomes.next() } else { None };
             if !matches!(next, Some(Err(_))) {
                 self.scheduler.advance(index);
             }
             let sequence = &mut self.scheduler.running[index];
+            let scored = is_computed && !matches!(next, Some(Err(_)));
+            if scored && let Some(event) = sequence.prompt_event() {
+                self.outbox
+                    .push((sequence.request.listener.events.clone(), event));
+            }
             let end = match next {
-                None => None,
                 Some(Err(end)) => Some((None, end)),
-                Some(Ok(chosen)) => {
-                    let end = sequence.push(chosen.token, self.config.max_model_len);
+                Some(Ok(None)) if is_computed => {
                     mark_token(&self.metrics, sequence, now);
-                    match end {
+                    Some((None, End::length()))
+                }
+                None | Some(Ok(None)) => None,
+                Some(Ok(Some(chosen))) => {
+                    let id = Arc::clone(&sequence.request.id);
+                    let max_model_len = self.config.max_model_len;
+                    let pushed = guarded(&id, "applying a token", || {
+                        sequence.push(chosen.token, max_model_len)
+                    });
+                    mark_token(&self.metrics, sequence, now);
+                    match pushed.transpose() {
+                        Some(Err(end)) => Some((None, end)),
                         None => {
                             let event = sequence.event(Some(chosen), None);
                             self.outbox
                                 .push((sequence.request.listener.events.clone(), event));
                             None
                         }
-                        Some((reason, stop)) => {
+                        Some(Ok((reason, stop))) => {
                             let error = None;
                             Some((
                                 Some(chosen),

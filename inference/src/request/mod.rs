@@ -9,6 +9,7 @@ mod defaults;
 mod error;
 pub mod limits;
 mod options;
+mod other_fields;
 mod parse;
 mod unsupported;
 
@@ -17,6 +18,7 @@ pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use other_fields::{FieldRoute, OTHER_FIELDS, OtherField, Treatment};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

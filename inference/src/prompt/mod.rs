@@ -14,8 +14,11 @@ pub use answer::AnswerText;
 pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use stop::StopMatcher;
-pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use template::{
+    ChatInput, ChatTemplate, RENDERED_BYTES_MAX, RenderError, TEMPLATE_BYTES_MAX, TEMPLATE_FUEL,
+    TemplateError, TemplateFiles,
+};
+pub use tokenizer::{TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError};
 
 #[cfg(test)]
 mod test_tokenizer;

@@ -48,3 +48,10 @@ pub const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time in which probes can see that the engine died before the process exits.
 pub const ENGINE_DEATH_NOTICE: Duration = Duration::from_secs(1);
+/// Memory that loading a tokenizer, or compiling and trying a chat template, may take: the largest
+/// tokenizers in use take less than half of it.
+pub const LOAD_MEMORY_BYTES_MAX: usize = 2 << 30;
+/// Time that it may take.
+pub const LOAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// Pause between looks at it.
+pub const LOAD_POLL: Duration = Duration::from_millis(5);

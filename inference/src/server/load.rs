@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use candela_flags::EngineFlags;
 
 use super::{
+    load_watch::{LOAD_LIMITS, LoadBomb, watched},
     state::{Serving, StartProgress},
     wall_clock,
 };
@@ -47,6 +48,9 @@ pub enum LoadError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file is a bomb.
+    #[error(transparent)]
+    Bomb(#[from] LoadBomb),
     /// The engine did not start.
     #[error("starting the engine: {0}")]
     Engine(io::Error),
@@ -97,8 +101,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
         None => SamplingDefaults::default(),
     };
     // Before the weights: what is wrong with it is found at once.
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, model::vocab_size(&files)?)?;
+    let tokenizer = tokenizer(&files, model::vocab_size(&files)?)?;
     let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
@@ -123,8 +126,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
 pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
     let files = open_model(flags, &Arc::default())?;
     let description = model::describe(&files, flags)?;
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
+    let tokenizer = tokenizer(&files, description.vocab_size)?;
     Ok(Report {
         model: flags.model.clone(),
         description,
@@ -163,11 +165,19 @@ fn chat_template(
             })
         })
         .transpose()?;
-    Ok(ChatTemplate::from_files(TemplateFiles {
+    let files = TemplateFiles {
         flag,
         jinja: files.read_optional("chat_template.jinja")?,
         tokenizer_config: files.read_optional("tokenizer_config.json")?,
-    })?)
+    };
+    let template = || ChatTemplate::from_files(files);
+    Ok(watched("the chat template", LOAD_LIMITS, template)??)
+}
+
+fn tokenizer(files: &ModelFiles, vocab_size: usize) -> Result<Tokenizer, LoadError> {
+    let bytes = files.read("tokenizer.json")?;
+    let tokenizer = move || Tokenizer::from_bytes(&bytes, vocab_size);
+    Ok(watched("tokenizer.json", LOAD_LIMITS, tokenizer)??)
 }
 
 /// Starts an engine.

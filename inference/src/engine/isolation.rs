@@ -47,7 +47,7 @@ impl Isolation {
     /// token tells whether it is they or the device.
     ///
     /// # Guarantees
-    /// `logits` has a row for each sequence that samples and did not fail, in order.
+    /// `logits` has the rows of every sequence that did not fail, in order.
     ///
     /// # Errors
     /// [`RunnerError`] when the device is broken.
@@ -96,8 +96,11 @@ impl Isolation {
         let (from, to) = (sequence.computed, sequence.computed + sequence.scheduled);
         self.alone.clear();
         self.alone.block_table_width = blocks.len();
-        self.alone
-            .push(&sequence.tokens[from..to], from, blocks, sequence.samples());
+        let scored = sequence.scored_now();
+        let scored = scored.start.saturating_sub(from)..scored.end.saturating_sub(from);
+        self.alone.want_logits(scored);
+        let tokens = &sequence.tokens[from..to];
+        self.alone.push(tokens, from, blocks, sequence.gets_token());
     }
 
     /// Runs one token in the block that the last sequence was about to write to.

@@ -9,6 +9,7 @@ pub mod clock;
 mod handle;
 mod isolation;
 mod kv;
+mod prompt_logprobs;
 mod request;
 mod scheduler;
 mod sequence;

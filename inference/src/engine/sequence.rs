@@ -7,6 +7,7 @@ use super::{
     handle::Listener,
     isolation::guarded,
     kv::BlockTable,
+    prompt_logprobs::PromptScores,
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct Sequence {
     /// Tokens it puts through the current step; 0 when it is not part of it.
     pub(super) scheduled: usize,
     pub(super) sampler: Sampler,
+    /// Of the first branch of a request that asked, until they are told.
+    pub(super) prompt_scores: Option<PromptScores>,
     pub(super) stop: Option<Box<dyn StopCheck>>,
     pub(super) constraint: Option<Box<dyn TokenConstraint>>,
     pub(super) timeline: Option<RequestTimeline>,
@@ -97,6 +100,11 @@ pub(super) fn branches(
             cached_tokens: 0,
             scheduled: 0,
             sampler: Sampler::new(seed, branch),
+            prompt_scores: shared
+                .params
+                .prompt_logprobs
+                .filter(|_| branch == 0)
+                .map(PromptScores::new),
             stop,
             constraint,
             timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
@@ -120,9 +128,14 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// The current step ends with a new token for it.
+    /// The current step computes the last of its tokens.
     pub(super) fn samples(&self) -> bool {
         self.scheduled > 0 && self.scheduled == self.remaining()
+    }
+
+    /// The current step gives it a token: not one that only computes its prompt.
+    pub(super) fn gets_token(&self) -> bool {
+        self.samples() && self.request.params.max_tokens > 0
     }
 
     /// Nobody listens any more.
@@ -194,6 +207,8 @@ impl Sequence {
             branch: self.branch,
             token,
             logprobs,
+            prompt_logprobs: None,
+            cached_tokens: self.cached_tokens,
             finished,
         }
     }
@@ -210,6 +225,23 @@ impl End {
     pub(super) fn abort() -> Self {
         Self {
             reason: FinishReason::Abort,
+            stop: None,
+            error: None,
+        }
+    }
+
+    pub(super) fn length() -> Self {
+        Self {
+            reason: FinishReason::Length,
+            stop: None,
+            error: None,
+        }
+    }
+
+    /// What restricts the answer allows nothing more.
+    pub(super) fn stop() -> Self {
+        Self {
+            reason: FinishReason::Stop,
             stop: None,
             error: None,
         }

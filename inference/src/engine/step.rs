@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
-    choose::{Chosen, choose},
+    choose::{Chosen, take_rows},
     clock::Clock,
     handle::{Command, Listener, Shared},
     isolation::{Isolation, failure, guarded},
@@ -170,7 +170,8 @@ impl Engine {
         {
             if !std::mem::replace(&mut sequence.started, true) {
                 self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-                if self.config.prefix_caching {
+                // A prompt that is scored does not look into the cache.
+                if self.config.prefix_caching && sequence.prompt_scores.is_none() {
                     let (queries, hits) = (sequence.request.prompt.len(), sequence.cached_tokens);
                     self.metrics.record_prefix_lookup(queries, hits);
                 }
@@ -198,29 +199,31 @@ impl Engine {
         for sequence in scheduled() {
             let from = sequence.computed;
             let tokens = &sequence.tokens[from..from + sequence.scheduled];
-            batch.push(tokens, from, sequence.table.blocks(), sequence.samples());
+            let scored = sequence.scored_now();
+            batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
+            batch.push(tokens, from, sequence.table.blocks(), sequence.gets_token());
             step_tokens.push(sequence.scheduled);
         }
     }
 
-    /// The next token, or what is wrong with it, of every sequence that has one, in order.
-    fn sample(&mut self) -> Vec<Result<Chosen, End>> {
+    /// What the step brings every sequence in it, in order: its next token, if it gets one, or what is wrong
+    /// with it.
+    fn sample(&mut self) -> Vec<Result<Option<Chosen>, End>> {
         let Self {
             scheduler, logits, ..
         } = self;
         let mut row = 0;
-        let sampling = scheduler.running.iter_mut().filter(|s| s.samples());
-        let tokens = sampling.map(|sequence| {
+        let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
+        let outcomes = scheduled.map(|sequence| {
             if sequence.failed {
                 return Err(failure());
             }
             let id = Arc::clone(&sequence.request.id);
-            row += 1;
             guarded(&id, "choosing a token", || {
-                choose(sequence, logits.row_mut(row - 1))
+                take_rows(sequence, logits, &mut row)
             })?
         });
-        tokens.collect()
+        outcomes.collect()
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -237,7 +240,8 @@ impl Engine {
         for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
             sequence.compute_time += share;
         }
-        let (processed, generated) = (self.batch.input_ids.len(), self.batch.logits_idx.len());
+        let tokens = self.scheduler.running.iter().filter(|s| s.gets_token());
+        let (processed, generated) = (self.batch.input_ids.len(), tokens.count());
         self.metrics.record_step(
             busy,
             StepTokens {
@@ -248,24 +252,31 @@ impl Engine {
     }
 
     /// Gives every sequence its token, and takes out those that are done.
-    fn apply(&mut self, tokens: Vec<Result<Chosen, End>>, now: Option<Timestamp>) {
-        let mut tokens = tokens.into_iter();
+    fn apply(&mut self, outcomes: Vec<Result<Option<Chosen>, End>>, now: Option<Timestamp>) {
+        let mut outcomes = outcomes.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
-            let samples = self.scheduler.running[index].samples();
-            let failed = self.scheduler.running[index].failed;
-            let next = match samples {
-                true => tokens.next(),
-                false => failed.then(|| Err(failure())),
-            };
+            let sequence = &self.scheduler.running[index];
+            let in_step = sequence.scheduled > 0;
+            let is_computed = in_step && sequence.samples();
+            let next = if in_step { outcomes.next() } else { None };
             if !matches!(next, Some(Err(_))) {
                 self.scheduler.advance(index);
             }
             let sequence = &mut self.scheduler.running[index];
+            let scored = is_computed && !matches!(next, Some(Err(_)));
+            if scored && let Some(event) = sequence.prompt_event() {
+                self.outbox
+                    .push((sequence.request.listener.events.clone(), event));
+            }
             let end = match next {
-                None => None,
                 Some(Err(end)) => Some((None, end)),
-                Some(Ok(chosen)) => {
+                Some(Ok(None)) if is_computed => {
+                    mark_token(&self.metrics, sequence, now);
+                    Some((None, End::length()))
+                }
+                None | Some(Ok(None)) => None,
+                Some(Ok(Some(chosen))) => {
                     let id = Arc::clone(&sequence.request.id);
                     let max_model_len = self.config.max_model_len;
                     let pushed = guarded(&id, "applying a token", || {

@@ -5,6 +5,10 @@ use crate::sampling::Logits;
 /// Tokens of a KV block.
 pub const BLOCK_TOKENS: usize = 32;
 
+/// Most tokens of a step, beside the last of each sequence, whose logits are computed: those of prompts
+/// that are scored. Each takes as many numbers as the vocabulary has tokens.
+pub const PROMPT_LOGITS_ROWS_MAX: usize = 64;
+
 /// Blocks that hold `tokens` tokens.
 pub const fn blocks_for(tokens: usize) -> usize {
     tokens.div_ceil(BLOCK_TOKENS)
@@ -70,9 +74,17 @@ impl Batch {
         self.seqlens_k.len()
     }
 
+    /// Asks for the logits of tokens of the sequence that is pushed next, by their places among its tokens
+    /// of this batch, the last aside.
+    pub fn want_logits(&mut self, places: std::ops::Range<usize>) {
+        let first = self.input_ids.len();
+        self.logits_idx
+            .extend(places.map(|place| (first + place) as u32));
+    }
+
     /// Adds a sequence: its next `tokens`, the first at `position`, and the blocks that hold it.
     /// `block_table_width` must be set to at least `blocks.len()` before. With `wants_logits`, those
-    /// of its last token are computed.
+    /// of its last token are computed; [`Self::want_logits`] before asks for more.
     pub fn push(&mut self, tokens: &[u32], position: usize, blocks: &[u32], wants_logits: bool) {
         assert!(
             blocks.len() <= self.block_table_width,

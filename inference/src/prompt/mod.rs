@@ -8,6 +8,7 @@ mod message;
 mod special_tokens;
 mod stop;
 mod template;
+mod token_bytes;
 mod tokenizer;
 
 pub use answer::AnswerText;
@@ -18,6 +19,7 @@ pub use template::{
     ChatInput, ChatTemplate, RENDERED_BYTES_MAX, RenderError, TEMPLATE_BYTES_MAX, TEMPLATE_FUEL,
     TemplateError, TemplateFiles,
 };
+pub use token_bytes::TokenBytes;
 pub use tokenizer::{TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError};
 
 #[cfg(test)]

@@ -25,4 +25,6 @@ pub use masks::MaskClock;
 pub use vocabulary::Vocabulary;
 
 #[cfg(test)]
+mod test_schemas;
+#[cfg(test)]
 mod tests;

@@ -1,11 +1,14 @@
 //! Grammars over the demo model's vocabulary, with tokens drawn at random among those that may come:
 //! what comes out must be what was asked for, whatever the dice say.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, LazyLock},
+};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -14,34 +17,38 @@ use crate::{
 };
 
 /// Tokens after which an answer is given up.
-const TOKENS_MAX: usize = 400;
+const TOKENS_MAX: usize = 600;
+/// Tokens after which an answer is led to its end.
+const PATIENCE: usize = 100;
 /// `<|im_end|>` and `<|endoftext|>` of the demo model.
 const EOS: [u32; 2] = [2, 0];
+const VOCAB_SIZE: usize = 2_048;
 
 fn tokenizer() -> Arc<Tokenizer> {
-    static TOKENIZER: std::sync::LazyLock<Arc<Tokenizer>> = std::sync::LazyLock::new(|| {
+    static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/tokenizer.json");
         let bytes = std::fs::read(path).unwrap();
-        Arc::new(Tokenizer::from_bytes(&bytes, 2048).unwrap())
+        Arc::new(Tokenizer::from_bytes(&bytes, VOCAB_SIZE).unwrap())
     });
     Arc::clone(&TOKENIZER)
 }
 
 fn compiler() -> GrammarCompiler {
+    compiler_for(&EOS)
+}
+
+fn compiler_for(eos: &'static [u32]) -> GrammarCompiler {
     let cache = CacheConfig {
         block_size: 32,
         num_blocks: 1,
     };
     let clock = MaskClock {
         clock: None,
-        metrics: Metrics::new("demo", 2048, cache, false),
+        metrics: Metrics::new("demo", VOCAB_SIZE, cache, false),
     };
     let vocabulary = || {
-        Ok(Vocabulary::new(
-            tokenizer().token_bytes().unwrap(),
-            2048,
-            &EOS,
-        ))
+        let tokens = tokenizer().token_bytes().unwrap();
+        Ok(Vocabulary::new(tokens, VOCAB_SIZE, eos))
     };
     GrammarCompiler::start(vocabulary, clock).unwrap()
 }
@@ -58,16 +65,26 @@ fn compile(
 }
 
 /// One answer, its tokens drawn uniformly; `None` when it does not end in time.
-fn answer(grammar: &Arc<CompiledGrammar>, rng: &mut ChaCha8Rng) -> Option<Vec<u32>> {
+fn answer(grammar: &Arc<CompiledGrammar>, rng: &mut ChaCha8Rng) -> Option<String> {
     let mut constraint = grammar.constraint(false)();
     let mut tokens = Vec::new();
     while tokens.len() < TOKENS_MAX {
-        let mut logits = vec![0.0f32; 2048];
+        let mut logits = vec![0.0f32; VOCAB_SIZE];
         constraint.mask(&mut logits).unwrap();
-        let allowed: Vec<u32> = (0..2048).filter(|&t| logits[t as usize] == 0.0).collect();
-        let token = allowed[rng.random_range(0..allowed.len())];
+        let allowed = (0u32..).zip(&logits).filter(|(_, logit)| **logit == 0.0);
+        let allowed: Vec<u32> = allowed.map(|(token, _)| token).collect();
+        let ends = |token: &u32| {
+            let text = tokenizer().decode(&[*token], true);
+            EOS.contains(token) || text.starts_with(['"', '}', ']', '<', ')'])
+        };
+        let mut token = allowed[rng.random_range(0..allowed.len())];
+        if tokens.len() > PATIENCE
+            && let Some(end) = allowed.iter().copied().find(ends)
+        {
+            token = end;
+        }
         if EOS.contains(&token) {
-            return Some(tokens);
+            return Some(tokenizer().decode(&tokens, true));
         }
         constraint.accept(token).unwrap();
         tokens.push(token);
@@ -75,56 +92,57 @@ fn answer(grammar: &Arc<CompiledGrammar>, rng: &mut ChaCha8Rng) -> Option<Vec<u3
     None
 }
 
-fn text(tokens: &[u32]) -> String {
-    tokenizer().decode(tokens, true)
+/// Runs a test under many seeds; says the seed that fails.
+fn with_seeds(count: u64, test: impl Fn(&mut ChaCha8Rng)) {
+    let replayed = std::env::var("CANDELA_SEED").ok();
+    let seeds = match replayed.map(|seed| seed.parse().expect("CANDELA_SEED is a number")) {
+        Some(seed) => vec![seed],
+        None => (0..count).map(|_| rand::random()).collect::<Vec<u64>>(),
+    };
+    for seed in seeds {
+        let run = || test(&mut ChaCha8Rng::seed_from_u64(seed));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            println!("CANDELA_SEED={seed} fails");
+            resume_unwind(panic);
+        }
+    }
 }
 
 #[test]
-fn each_kind_of_grammar_gives_what_it_says() {
+fn json_validates_against_its_schema_whatever_is_drawn() {
     let compiler = compiler();
-    let call = |name: &str| Structure {
-        trigger: "<tool_call>".to_owned(),
-        begin: format!("\n{{\"name\": \"{name}\", \"arguments\": "),
-        content: Grammar::json_schema(&json!({
-            "type": "object", "properties": {"x": {"type": "integer", "minimum": 0, "maximum": 99}},
-            "required": ["x"], "additionalProperties": false
-        }))
-        .unwrap(),
-        end: "}\n</tool_call>".to_owned(),
-    };
-    let calls = Tagged {
-        text: false,
-        structures: vec![call("f"), call("g")],
-        at_least: 1,
-        at_most: Some(3),
-        separator: "\n".to_owned(),
-    };
-    let within = Tagged {
-        text: true,
-        at_least: 0,
-        at_most: None,
-        ..calls.clone()
-    };
-    let grammars = [
-        Grammar::json_schema(&json!({"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"enum": [1, "x"]}}, "required": ["a", "b"], "additionalProperties": false})).unwrap(),
-        Grammar::json_object(SchemaOptions::default()),
-        Grammar::regex("[ab]{3,5}x?").unwrap(),
-        Grammar::choice(vec!["yes".to_owned(), "no \"way\"".to_owned()]).unwrap(),
-        Grammar::context_free("root ::= item (\",\" root)?\nitem ::= [a-z]+ # letters\n").unwrap(),
-        Grammar::context_free("start: \"a\" start? \"b\"").unwrap(),
-        Grammar::Tagged(calls.clone()),
-        Grammar::Tagged(within),
-        Grammar::choice(vec!["yes".to_owned()]).unwrap().after("</think>"),
-        Grammar::choice(vec!["yes".to_owned()]).unwrap().after("<|im_start|>"),
-        Grammar::Any(vec![Grammar::Tagged(calls), Grammar::choice(vec!["no".to_owned()]).unwrap()]),
-    ];
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for grammar in grammars {
-        let compiled =
-            compile(&compiler, grammar.clone()).unwrap_or_else(|e| panic!("{grammar:?}: {e}"));
+    let ended = std::sync::atomic::AtomicUsize::new(0);
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    with_seeds(300, |rng| {
+        let schema = test_schemas::schema(rng);
+        let options = SchemaOptions {
+            compact: rng.random(),
+            closed: false,
+        };
+        let grammar = Grammar::json_schema_with(&schema, options).unwrap();
+        let grammar = match compile(&compiler, grammar) {
+            Ok(grammar) => grammar,
+            Err(error) => {
+                refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                println!("{error}: {schema}");
+                return;
+            }
+        };
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap();
         for _ in 0..3 {
-            let tokens = answer(&compiled, &mut rng);
-            println!("{:?}", tokens.map(|t| text(&t)));
+            let Some(text) = answer(&grammar, rng) else {
+                continue;
+            };
+            ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let value: Value = serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{error}: {text:?} for {schema}"));
+            if let Err(error) = validator.validate(&value) {
+                panic!("{error}: {text} for {schema}");
+            }
         }
-    }
+    });
+    println!("{ended:?} {refused:?}");
 }

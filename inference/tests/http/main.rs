@@ -7,6 +7,11 @@
 )]
 
 mod abuse;
+mod abuse_bodies;
+mod abuse_churn;
+mod abuse_models;
+mod abuse_peers;
+mod abuse_program;
 mod chat;
 mod client;
 mod completions;

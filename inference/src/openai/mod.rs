@@ -12,7 +12,8 @@ mod usage;
 
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    ChatMessage, ChatRequest, Content, ContentPart,
+    ChatMessage, ChatRequest, Content, ContentPart, FunctionCall, FunctionChunk, ToolCallChunk,
+    ToolCallObject,
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorObject};

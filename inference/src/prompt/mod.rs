@@ -2,9 +2,12 @@
 //! strings. It implements the engine's `StopCheck` and knows nothing of the server.
 
 mod answer;
+mod answer_message;
+mod content;
 mod detokenizer;
 mod json;
 mod message;
+mod parsers;
 mod special_tokens;
 mod stop;
 mod template;
@@ -12,8 +15,12 @@ mod token_bytes;
 mod tokenizer;
 
 pub use answer::AnswerText;
+pub use answer_message::AnswerMessage;
 pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
+pub use parsers::{
+    AnswerParser, AnswerSyntax, CallFormat, CallIds, ReasoningFormat, ReasoningStart, detect_calls,
+};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
 pub use token_bytes::TokenBytes;

@@ -111,6 +111,11 @@ impl Tokenizer {
             .unwrap_or_default()
     }
 
+    /// The token whose text this is, special ones included.
+    pub fn token_id(&self, text: &str) -> Option<u32> {
+        self.inner.token_to_id(text)
+    }
+
     /// A lower bound of the tokens of a text so long, to refuse hopeless prompts without the work.
     pub fn fewest_tokens(&self, text_bytes: usize) -> usize {
         text_bytes / self.token_bytes_max.saturating_mul(NORMALIZATION_SLACK)

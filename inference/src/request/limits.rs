@@ -26,6 +26,14 @@ pub const TEMPERATURE_MIN: f64 = 0.01;
 pub const TEMPERATURE_MAX: f64 = 100.0;
 /// How much of a client's value an error message repeats.
 pub const ECHOED_CHARS_MAX: usize = 100;
+/// Most tools of one chat. OpenAI takes 128; gateways to many servers of tools send more.
+pub const TOOLS_MAX: usize = 512;
+/// Longest name of a tool, as in OpenAI's API.
+pub const TOOL_NAME_CHARS_MAX: usize = 64;
+/// Most calls of an answer that has to call tools, so that it comes to an end.
+pub const REQUIRED_CALLS_MAX: usize = 64;
+/// Most calls in one message of a conversation.
+pub const MESSAGE_CALLS_MAX: usize = 512;
 /// Most values in the JSON of a body, objects, lists and keys counted. Each takes up to 100 bytes of
 /// memory once it is read, so a body of two bytes a value would take fifty times its size.
 pub const JSON_VALUES_MAX: usize = 1 << 20;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
     grammar::{CompiledGrammar, GrammarError},
-    prompt::{AnswerText, StopMatcher, TokenizerError},
+    prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
         CheckedOptions, PromptInput, RequestError, check_chat, check_completion, grammar_error,
         prompt_too_long,
@@ -30,6 +30,8 @@ use crate::{
 /// A request that the engine can take.
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
+    /// What the answers are read as.
+    syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
     grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
@@ -79,14 +81,14 @@ fn check(
     body: &[u8],
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
-    let (options, prompts) = match endpoint {
+    let (options, syntax, prompts) = match endpoint {
         Endpoint::Chat => {
-            let chat = check_chat(body, &serving.facts)?;
+            let mut chat = check_chat(body, &serving.facts)?;
+            serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
-            (
-                chat.options,
-                vec![encode(serving, "messages", &text, chat.add_special_tokens)?],
-            )
+            let syntax = serving.parsers.read(&mut chat, &text)?;
+            let prompt = encode(serving, "messages", &text, chat.add_special_tokens)?;
+            (chat.options, syntax, vec![prompt])
         }
         Endpoint::Completion => {
             let completion = check_completion(body, &serving.facts)?;
@@ -95,7 +97,8 @@ fn check(
                 PromptInput::Ids(ids) => Ok(ids),
                 PromptInput::Text(text) => encode(serving, "prompt", &text, special),
             });
-            (completion.options, prompts.collect::<Result<_, _>>()?)
+            let prompts = prompts.collect::<Result<_, _>>()?;
+            (completion.options, AnswerSyntax::default(), prompts)
         }
     };
     let max_model_len = serving.facts.max_model_len;
@@ -106,6 +109,7 @@ fn check(
     let prompts = prompts.collect::<Result<_, RequestError>>()?;
     Ok(Job {
         options,
+        syntax,
         prompts,
         grammar: None,
         arrival,
@@ -165,6 +169,7 @@ pub(super) fn submit(
 ) -> Result<Generation, ApiError> {
     let Job {
         options,
+        syntax,
         prompts,
         grammar,
         arrival,
@@ -172,7 +177,12 @@ pub(super) fn submit(
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
     let tokenizer = Arc::clone(&serving.tokenizer);
     let min_tokens = options.min_tokens();
+    let kept = syntax
+        .markers()
+        .filter_map(|marker| tokenizer.token_id(marker));
+    let kept = kept.collect();
     let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
+    let text = text.keeping(kept);
     // Streams that are there already are dropped with the error, which cancels them.
     let streams = prompts.iter().map(|(prompt, params)| {
         serving.engine.submit(GenerateRequest {
@@ -203,7 +213,7 @@ pub(super) fn submit(
         streams,
         prompts,
         answers,
-        &text,
+        &AnswerMessage::new(text, &syntax),
         include_stop,
         state.clone(),
         payer,

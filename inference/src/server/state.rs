@@ -9,7 +9,8 @@ use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
 use super::{
-    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, usage_log::UsageLog,
+    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, parsers::Parsers,
+    usage_log::UsageLog,
 };
 use crate::{
     engine::EngineHandle,
@@ -53,6 +54,8 @@ pub(super) struct Serving {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// None: the model knows no chats.
     pub(super) template: Option<ChatTemplate>,
+    /// How its answers are read.
+    pub(super) parsers: Parsers,
     pub(super) grammars: GrammarCompiler,
     pub(super) facts: ModelFacts,
     pub(super) metrics: Arc<Metrics>,

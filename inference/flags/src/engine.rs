@@ -36,6 +36,10 @@ pub struct EngineFlags {
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
     pub dtype: Dtype,
 
+    /// What the model is run for: text, or embeddings of texts
+    #[arg(long, value_enum, default_value_t = RunnerType::Auto, help_heading = "Model")]
+    pub runner: RunnerType,
+
     /// Quantize the matrices of a safetensors model while it is loaded
     #[arg(long, value_enum, default_value_t = Quantization::None, help_heading = "Model")]
     pub quantization: Quantization,
@@ -197,6 +201,19 @@ pub enum Dtype {
     Float32,
 }
 
+/// What a model is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum RunnerType {
+    /// Embeddings, if it is an encoder, has no LM head, or comes with a pooling of
+    /// sentence-transformers (modules.json); text otherwise.
+    #[default]
+    Auto,
+    /// Text: chats and completions.
+    Generate,
+    /// Embeddings.
+    Pooling,
+}
+
 /// What the matrices of a safetensors model become while it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Quantization {
@@ -297,6 +314,7 @@ impl EngineFlags {
             download_dir: None,
             download_plain_http: false,
             dtype: Dtype::Auto,
+            runner: RunnerType::Auto,
             quantization: Quantization::None,
             max_model_len: None,
             chat_template: None,
@@ -357,6 +375,7 @@ impl EngineFlags {
             download_dir,
             download_plain_http,
             dtype,
+            runner,
             quantization,
             max_model_len,
             chat_template,
@@ -398,6 +417,7 @@ impl EngineFlags {
         );
         args.switch("download-plain-http", *download_plain_http);
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
+        args.changed("runner", &value_name(runner), &value_name(&defaults.runner));
         args.changed(
             "quantization",
             &value_name(quantization),

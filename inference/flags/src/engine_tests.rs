@@ -46,6 +46,7 @@ prop_compose! {
         };
         flags.enable_prompt_tokens_details = details;
         flags.dtype = [Dtype::Auto, Dtype::Bfloat16, Dtype::Float32][dtype];
+        flags.runner = [RunnerType::Auto, RunnerType::Generate, RunnerType::Pooling][dtype];
         flags.quantization =
             [Quantization::None, Quantization::Q8_0, Quantization::Q4K][dtype];
         flags.log_format = [LogFormat::Text, LogFormat::Json][usize::from(details)];

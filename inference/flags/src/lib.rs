@@ -19,7 +19,7 @@ pub use bounded::{
 };
 pub use connection::ConnectionFlags;
 pub use engine::{
-    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, normalize_flag,
+    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, RunnerType, normalize_flag,
     parse_engine_flags,
 };
 pub use inspect::{InspectFlags, parse_inspect_flags};

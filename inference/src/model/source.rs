@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -180,14 +180,14 @@ impl ModelFiles {
         }
     }
 
-    /// Where a file is. `name` is a file's name, never a path.
+    /// Where a file is. `name` is a file's name, or its way below the model's folder, never out of it.
     pub(super) fn locate(&self, name: &str) -> Result<Location, SourceError> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         match &self.0 {
             Source::Folder(folder) => {
-                let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+                let inside = |part| matches!(part, Component::Normal(_));
                 let path = folder.join(name);
-                let there = plain && path.is_file();
+                let there = Path::new(name).components().all(inside) && path.is_file();
                 there
                     .then_some(Location::Disk(path))
                     .ok_or_else(|| at(&folder.join(name), missing()))

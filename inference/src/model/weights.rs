@@ -150,7 +150,7 @@ impl<'a> Weights<'a> {
     /// Whether the model has this tensor.
     pub(super) fn has(&self, name: &str) -> bool {
         match &self.tensors {
-            Tensors::Shards(shards) => shards.has(name),
+            Tensors::Shards(shards) => shards.has(name) || shards.has(headless(name)),
             Tensors::Gguf(model) => model.has(name),
         }
     }
@@ -302,7 +302,7 @@ impl<'a> Weights<'a> {
             name: name.to_owned(),
         };
         let saved = match &self.tensors {
-            Tensors::Shards(shards) => shards.find(name),
+            Tensors::Shards(shards) => shards.find(name).or_else(|| shards.find(headless(name))),
             Tensors::Gguf(model) => model.find(name),
         };
         let saved = saved.ok_or_else(missing)?;
@@ -330,6 +330,11 @@ impl<'a> Weights<'a> {
             .fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
         Ok(made)
     }
+}
+
+/// The name of a decoder's tensor in the files of a model that was saved without its LM head.
+fn headless(name: &str) -> &str {
+    name.strip_prefix("model.").unwrap_or(name)
 }
 
 fn is_read(saved: &Saved<'_>) -> Result<(), WeightsError> {

@@ -36,6 +36,21 @@ pub struct ModelFacts {
     pub max_queued_sequences: usize,
     /// What requests that do not say get.
     pub defaults: SamplingDefaults,
+    /// The embeddings that it makes; `None`: it generates.
+    pub embeddings: Option<EmbeddingFacts>,
+}
+
+/// What is known of a model's embeddings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingFacts {
+    /// Numbers of a vector.
+    pub dimensions: usize,
+    /// A vector is made one long unless a request asks otherwise.
+    pub normalize: bool,
+    /// Texts are written in small letters first.
+    pub lowercase: bool,
+    /// A vector may be cut to these lengths; to any, where there are none. `None`: it may not.
+    pub matryoshka: Option<Vec<usize>>,
 }
 
 #[cfg(test)]

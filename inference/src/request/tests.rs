@@ -11,6 +11,7 @@ fn facts() -> ModelFacts {
         vocab_size: 50,
         max_queued_sequences: 256,
         defaults: SamplingDefaults::default(),
+        embeddings: None,
     }
 }
 

@@ -10,13 +10,13 @@ use super::{
     wall_clock,
 };
 use crate::{
-    engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
+    engine::{self, Clock, EngineConfig, MonotonicClock, Runner, RunnerType},
     fetch::{self, DownloadProgress, FetchError, FetchOptions},
     grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
-    model::{self, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
+    model::{self, Embeddings, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
-    request::{DefaultsError, ModelFacts, SamplingDefaults},
+    request::{DefaultsError, EmbeddingFacts, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
 };
 
@@ -80,6 +80,10 @@ pub struct ModelParts {
     pub kv_blocks: usize,
     /// Type of weights and cache, for the log.
     pub dtype: &'static str,
+    /// What the runner is for.
+    pub runner_type: RunnerType,
+    /// How it makes embeddings, if it is run for that.
+    pub embeddings: Option<Embeddings>,
 }
 
 /// A model that is served, and the thread that runs it.
@@ -116,6 +120,8 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
             eos_token_ids: model.eos_token_ids,
             kv_blocks: model.kv_blocks,
             dtype: model.dtype,
+            runner_type: model.runner_type,
+            embeddings: model.embeddings,
         },
         flags,
     )
@@ -190,14 +196,23 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
     };
     let name = served_names.first().map_or("", String::as_str);
     let metrics = Metrics::new(name, parts.max_model_len, cache, log_stats);
+    let whole_prompts = true;
+    let whole_prompts = parts.runner_type == RunnerType::Pooling { whole_prompts };
+    let step_tokens = flags.max_num_batched_tokens.as_usize();
     let config = EngineConfig {
         max_num_seqs: flags.max_num_seqs.as_usize(),
-        max_num_batched_tokens: flags.max_num_batched_tokens.as_usize(),
+        max_num_batched_tokens: if whole_prompts {
+            step_tokens.max(parts.max_model_len)
+        } else {
+            step_tokens
+        },
         max_queued_requests: flags.max_queued_requests.as_usize(),
         max_model_len: parts.max_model_len,
         kv_blocks: parts.kv_blocks,
-        prefix_caching: flags.enable_prefix_caching,
+        // Where tokens see those behind them, no beginning of a prompt can be used for another.
+        prefix_caching: flags.enable_prefix_caching && !whole_prompts,
         eos_token_ids: parts.eos_token_ids,
+        runner_type: parts.runner_type,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
     let tokenizer = Arc::new(parts.tokenizer);
@@ -221,6 +236,7 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
             seed: flags.seed,
             ..parts.defaults
         },
+        embeddings: parts.embeddings.map(embedding_facts),
     };
     let serving = Arc::new(Serving {
         engine,
@@ -239,6 +255,22 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         dtype: parts.dtype,
         kv_blocks: parts.kv_blocks,
     })
+}
+
+fn embedding_facts(embeddings: Embeddings) -> EmbeddingFacts {
+    let Embeddings {
+        dimensions,
+        pooling: _,
+        normalize,
+        lowercase,
+        matryoshka,
+    } = embeddings;
+    EmbeddingFacts {
+        dimensions,
+        normalize,
+        lowercase,
+        matryoshka,
+    }
 }
 
 /// The compiler of structured outputs; it looks at the tokenizer when the first one comes.

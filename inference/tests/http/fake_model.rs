@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use candela_engine::{
-    engine::{Batch, Runner, RunnerError},
+    engine::{Batch, Runner, RunnerError, RunnerType},
     prompt::{ChatTemplate, TemplateFiles, Tokenizer},
     request::SamplingDefaults,
     sampling::Logits,
@@ -132,6 +132,8 @@ pub(crate) fn parts(gate: &Gate) -> ModelParts {
         eos_token_ids: vec![END],
         kv_blocks: KV_BLOCKS,
         dtype: "float32",
+        runner_type: RunnerType::Generate,
+        embeddings: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod message;
 mod special_tokens;
 mod stop;
 mod template;
+mod token_bytes;
 mod tokenizer;
 
 pub use answer::AnswerText;
@@ -15,6 +16,7 @@ pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
+pub use token_bytes::TokenBytes;
 pub use tokenizer::{Tokenizer, TokenizerError};
 
 #[cfg(test)]

@@ -74,6 +74,10 @@ impl Tokenizer {
         })
     }
 
+    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
     /// Tokens that the file knows.
     pub fn token_count(&self) -> usize {
         self.tokens

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    AnswerLength, CheckedOptions, ModelFacts, RequestError, limits, options, parse, unsupported,
+    AnswerLength, CheckedOptions, LogprobsOptions, ModelFacts, RequestError, limits, options,
+    parse, unsupported,
 };
 use crate::{
     openai::{ChatMessage, ChatRequest, Content, ContentPart},
@@ -33,7 +34,9 @@ pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, Reques
     let newer = options::answer_length("max_completion_tokens", chat.max_completion_tokens, facts)?;
     let older = options::answer_length("max_tokens", shared.max_tokens, facts)?;
     let length = newer.or(older).unwrap_or(AnswerLength::Rest);
-    let options = CheckedOptions::check(shared, length, facts)?;
+    let logprobs = LogprobsOptions::of_chat(&shared, &chat)?;
+    let mut options = CheckedOptions::check(shared, length, facts)?;
+    options.report_logprobs(logprobs, 1);
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
     Ok(CheckedChat {

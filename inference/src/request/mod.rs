@@ -8,6 +8,8 @@ mod completion;
 mod defaults;
 mod error;
 pub mod limits;
+mod logits;
+mod logprobs;
 mod options;
 mod parse;
 mod unsupported;
@@ -16,6 +18,7 @@ pub use chat::{CheckedChat, check_chat};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
+pub use logprobs::LogprobsOptions;
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
 
 /// What is known of the model when a request is checked.

@@ -10,6 +10,7 @@ use super::{
     format::Endpoint,
     generation::Generation,
     limits,
+    logprobs::Echo,
     request_id::RequestId,
     state::{Serving, SharedState},
     usage_log::Payer,
@@ -29,6 +30,8 @@ use crate::{
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    /// The prompts that answers begin with, or none.
+    echoes: Vec<Echo>,
     arrival: Option<Timestamp>,
 }
 
@@ -60,6 +63,7 @@ fn check(
     body: &[u8],
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
+    let mut echoes = Vec::new();
     let (options, prompts) = match endpoint {
         Endpoint::Chat => {
             let chat = check_chat(body, &serving.facts)?;
@@ -72,11 +76,23 @@ fn check(
         Endpoint::Completion => {
             let completion = check_completion(body, &serving.facts)?;
             let special = completion.add_special_tokens;
-            let prompts = completion.prompts.into_iter().map(|prompt| match prompt {
-                PromptInput::Ids(ids) => Ok(ids),
-                PromptInput::Text(text) => encode(serving, "prompt", &text, special),
+            let echo = completion.options.reporting.logprobs.echo;
+            let prompts = completion.prompts.into_iter().map(|prompt| {
+                let (ids, text) = match prompt {
+                    PromptInput::Ids(ids) => (ids, None),
+                    PromptInput::Text(text) => {
+                        (encode(serving, "prompt", &text, special)?, Some(text))
+                    }
+                };
+                if echo {
+                    echoes.push(Echo::new(&serving.tokenizer, &ids, text.as_deref()));
+                }
+                Ok(ids)
             });
-            (completion.options, prompts.collect::<Result<_, _>>()?)
+            (
+                completion.options,
+                prompts.collect::<Result<_, ApiError>>()?,
+            )
         }
     };
     let max_model_len = serving.facts.max_model_len;
@@ -88,6 +104,7 @@ fn check(
     Ok(Job {
         options,
         prompts,
+        echoes,
         arrival,
     })
 }
@@ -146,6 +163,7 @@ pub(super) fn submit(
     let Job {
         options,
         prompts,
+        echoes,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
@@ -175,7 +193,7 @@ pub(super) fn submit(
     let prompts = prompts.into_iter().map(|(prompt, _)| prompt).collect();
     let answers = options.answers.get();
     let include_stop = options.include_stop;
-    Ok(Generation::new(
+    let mut generation = Generation::new(
         streams,
         prompts,
         answers,
@@ -183,7 +201,9 @@ pub(super) fn submit(
         include_stop,
         state.clone(),
         payer,
-    ))
+    );
+    generation.echo_prompts(echoes);
+    Ok(generation)
 }
 
 fn stop_checks(text: &AnswerText) -> Box<dyn Fn() -> Box<dyn StopCheck> + Send> {

@@ -17,6 +17,7 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod logprobs;
 mod orca;
 mod probes;
 mod request_id;

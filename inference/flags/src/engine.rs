@@ -5,8 +5,8 @@ use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
-    BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
-    MaxBodyBytes, MaxSequences, QueuedRequests, StatsGates,
+    BatchedTokens, ConnectionFlags, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks,
+    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, StatsGates,
 };
 
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
@@ -88,6 +88,10 @@ pub struct EngineFlags {
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = DrainSeconds::of::<60>(), help_heading = "Server")]
     pub shutdown_timeout: DrainSeconds,
+
+    /// Limits on peers.
+    #[command(flatten)]
+    pub connection: ConnectionFlags,
 
     /// Form of the log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, help_heading = "Server")]
@@ -286,6 +290,7 @@ impl EngineFlags {
             sse_keep_alive_interval: KeepAliveSeconds::of::<15>(),
             drain_grace: DrainSeconds::of::<5>(),
             shutdown_timeout: DrainSeconds::of::<60>(),
+            connection: ConnectionFlags::default(),
             log_format: LogFormat::Text,
             max_num_seqs: MaxSequences::of::<64>(),
             max_num_batched_tokens: BatchedTokens::of::<512>(),
@@ -341,6 +346,7 @@ impl EngineFlags {
             sse_keep_alive_interval,
             drain_grace,
             shutdown_timeout,
+            connection,
             log_format,
             max_num_seqs,
             max_num_batched_tokens,
@@ -396,6 +402,7 @@ impl EngineFlags {
             shutdown_timeout,
             &defaults.shutdown_timeout,
         );
+        connection.render(&mut args);
         args.changed(
             "log-format",
             &value_name(log_format),
@@ -438,7 +445,7 @@ fn value_name(value: &impl ValueEnum) -> String {
         .unwrap_or_default()
 }
 
-struct Rendered(Vec<String>);
+pub(crate) struct Rendered(Vec<String>);
 
 impl Rendered {
     fn value(&mut self, flag: &str, value: &impl fmt::Display) {
@@ -451,7 +458,12 @@ impl Rendered {
         }
     }
 
-    fn changed<T: fmt::Display + PartialEq>(&mut self, flag: &str, value: &T, default: &T) {
+    pub(crate) fn changed<T: fmt::Display + PartialEq>(
+        &mut self,
+        flag: &str,
+        value: &T,
+        default: &T,
+    ) {
         if value != default {
             self.value(flag, value);
         }

@@ -5,6 +5,7 @@
 //! [`bounded`]. Nothing here starts, loads or reads anything.
 
 mod bounded;
+pub mod connection;
 mod engine;
 mod inspect;
 mod owned;
@@ -12,9 +13,10 @@ mod pull;
 mod stats_gates;
 
 pub use bounded::{
-    BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
-    MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
+    BatchedTokens, BodyMemoryBytes, Connections, ContextLength, DrainSeconds, KeepAliveSeconds,
+    KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, OutOfBounds, PeerSeconds, QueuedRequests,
 };
+pub use connection::ConnectionFlags;
 pub use engine::{
     Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, normalize_flag,
     parse_engine_flags,

@@ -11,19 +11,17 @@ pub(super) struct Chosen {
     pub(super) logprobs: Option<Box<TokenLogprobs>>,
 }
 
-/// Takes what a step computed for `sequence`, whose rows of `logits` begin at `row`: the log probabilities
-/// of its prompt, and its next token if it gets one. `row` is moved behind them.
+/// Takes what a step computed for `sequence`, whose rows of `logits` begin with `first`: the log
+/// probabilities of its prompt, and its next token if it gets one.
 ///
 /// # Errors
 /// Why the sequence cannot go on.
 pub(super) fn take_rows(
     sequence: &mut Sequence,
     logits: &mut Logits,
-    row: &mut usize,
+    first: usize,
 ) -> Result<Option<Chosen>, End> {
     let (scored, gets_token) = (sequence.scored_now().len(), sequence.gets_token());
-    let first = *row;
-    *row += scored + usize::from(gets_token);
     if let Err(error) = sequence.score_prompt(logits, first) {
         return Err(failure(&sequence.request, &error));
     }

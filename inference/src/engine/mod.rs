@@ -7,6 +7,7 @@
 mod choose;
 pub mod clock;
 mod handle;
+mod isolation;
 mod kv;
 mod prompt_logprobs;
 mod request;
@@ -23,6 +24,7 @@ use std::{
 pub use self::{
     clock::{Clock, MonotonicClock},
     handle::{Canceller, EngineHandle, EventStream, SubmitError},
+    isolation::BARREN_STEPS_MAX,
     request::{
         ConstraintFactory, Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch,
     },
@@ -122,6 +124,8 @@ pub fn start(
     Ok((handle, thread))
 }
 
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 mod kv_tests;
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use super::{request::Event, sequence::Sequence};
 pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
-use crate::sampling::{Logits, SampleError, TokenLogprobs};
+use crate::{
+    model::runner::{BLOCK_TOKENS, Batch},
+    sampling::{Logits, SampleError, TokenLogprobs},
+};
 
 /// What was found of a prompt so far. It outlives a preemption: what is found is not computed again.
 #[derive(Debug)]
@@ -42,6 +45,20 @@ impl Sequence {
         self.scored_positions(self.scheduled)
     }
 
+    /// Rows of logits that it has in the current step.
+    pub(super) fn logits_rows(&self) -> usize {
+        self.scored_now().len() + usize::from(self.gets_token())
+    }
+
+    /// Adds its tokens of the current step to a batch whose block table is wide enough.
+    pub(super) fn add_to(&self, batch: &mut Batch) {
+        let from = self.computed;
+        let tokens = &self.tokens[from..from + self.scheduled];
+        let scored = self.scored_now();
+        batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
+        batch.push(tokens, from, self.table.blocks(), self.gets_token());
+    }
+
     /// As many of the next `tokens` as need at most `rows` logits for the prompt's own tokens. Returns how
     /// many rows they need as well.
     pub(super) fn within_rows(&self, tokens: usize, rows: usize) -> (usize, usize) {
@@ -55,9 +72,7 @@ impl Sequence {
     /// Full blocks at the beginning that need not be computed for their logits.
     pub(super) fn skippable_blocks(&self) -> usize {
         let tokens = self.prompt_scores.as_ref().map(|scores| scores.found.len());
-        tokens.map_or(usize::MAX, |tokens| {
-            tokens / crate::model::runner::BLOCK_TOKENS
-        })
+        tokens.map_or(usize::MAX, |tokens| tokens / BLOCK_TOKENS)
     }
 
     /// Scores the prompt's tokens of the step by `logits`, whose row `first` is the first of this sequence.

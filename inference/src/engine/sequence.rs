@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     choose::Chosen,
     handle::Listener,
+    isolation::guarded,
     kv::BlockTable,
     prompt_logprobs::PromptScores,
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
@@ -49,6 +50,8 @@ pub(super) struct Sequence {
     pub(super) preemptions: u32,
     /// It was part of a batch before; false while it counts as waiting for its first step.
     pub(super) started: bool,
+    /// Something of its own failed: it ends with the step, or before its first.
+    pub(super) failed: bool,
 }
 
 /// The branches of `request`, each drawing from `seed`.
@@ -80,26 +83,36 @@ pub(super) fn branches(
         stop_tokens,
         listener,
     });
-    let new = |branch| Sequence {
-        request: Arc::clone(&shared),
-        branch,
-        tokens: shared.prompt.to_vec(),
-        computed: 0,
-        table: BlockTable::new(cache_salt.clone()),
-        cached_tokens: 0,
-        scheduled: 0,
-        sampler: Sampler::new(seed, branch),
-        prompt_scores: shared
-            .params
-            .prompt_logprobs
-            .filter(|_| branch == 0)
-            .map(PromptScores::new),
-        stop: stop.as_ref().map(|make| make()),
-        constraint: constraint.as_ref().map(|make| make()),
-        timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
-        compute_time: Duration::ZERO,
-        preemptions: 0,
-        started: false,
+    // What a request brings along is made here; if that panics, its branches end before their first step.
+    let id = Arc::clone(&shared.id);
+    let make_stop = || stop.as_ref().map(|make| make());
+    let make_constraint = || constraint.as_ref().map(|make| make());
+    let new = |branch| {
+        let made = guarded(&id, "beginning", || (make_stop(), make_constraint()));
+        let failed = made.is_err();
+        let (stop, constraint) = made.unwrap_or_default();
+        Sequence {
+            request: Arc::clone(&shared),
+            branch,
+            tokens: shared.prompt.to_vec(),
+            computed: 0,
+            table: BlockTable::new(cache_salt.clone()),
+            cached_tokens: 0,
+            scheduled: 0,
+            sampler: Sampler::new(seed, branch),
+            prompt_scores: shared
+                .params
+                .prompt_logprobs
+                .filter(|_| branch == 0)
+                .map(PromptScores::new),
+            stop,
+            constraint,
+            timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
+            compute_time: Duration::ZERO,
+            preemptions: 0,
+            started: false,
+            failed,
+        }
     };
     (0..branches.get()).map(new).collect()
 }

@@ -16,6 +16,7 @@ use super::{
     choose::{Chosen, take_rows},
     clock::Clock,
     handle::{Command, Listener, Shared},
+    isolation::{Isolation, failure, guarded},
     kv::ChainHasher,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
@@ -37,6 +38,7 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     batch: Batch,
     logits: Logits,
+    isolation: Isolation,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -68,6 +70,7 @@ impl Engine {
             shared,
             batch: Batch::default(),
             logits: Logits::default(),
+            isolation: Isolation::default(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -131,6 +134,7 @@ impl Engine {
     /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
     pub(super) fn step(&mut self) -> Result<(), RunnerError> {
         self.finish_where(Sequence::is_cancelled, End::abort);
+        self.finish_where(|sequence| sequence.failed, failure);
         let begun = self.now();
         for _ in 0..self.scheduler.schedule() {
             self.metrics.record_preemption();
@@ -138,7 +142,12 @@ impl Engine {
         self.mark_scheduled(begun);
         self.fill_batch();
         if self.batch.sequences() > 0 {
-            let forward = self.runner.forward(&self.batch, &mut self.logits);
+            let forward = self.isolation.forward(
+                &mut *self.runner,
+                &self.batch,
+                &mut self.logits,
+                &mut self.scheduler.running,
+            );
             let tokens = forward.map(|()| self.sample());
             let ended = self.now();
             self.attribute(begun, ended);
@@ -188,11 +197,7 @@ impl Engine {
             .max()
             .unwrap_or(0);
         for sequence in scheduled() {
-            let from = sequence.computed;
-            let tokens = &sequence.tokens[from..from + sequence.scheduled];
-            let scored = sequence.scored_now();
-            batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
-            batch.push(tokens, from, sequence.table.blocks(), sequence.gets_token());
+            sequence.add_to(batch);
             step_tokens.push(sequence.scheduled);
         }
     }
@@ -205,9 +210,18 @@ impl Engine {
         } = self;
         let mut row = 0;
         let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
-        scheduled
-            .map(|sequence| take_rows(sequence, logits, &mut row))
-            .collect()
+        let outcomes = scheduled.map(|sequence| {
+            if sequence.failed {
+                return Err(failure());
+            }
+            let id = Arc::clone(&sequence.request.id);
+            let first = row;
+            row += sequence.logits_rows();
+            guarded(&id, "choosing a token", || {
+                take_rows(sequence, logits, first)
+            })?
+        });
+        outcomes.collect()
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -243,7 +257,10 @@ impl Engine {
             let sequence = &self.scheduler.running[index];
             let in_step = sequence.scheduled > 0;
             let is_computed = in_step && sequence.samples();
-            let next = if in_step { outcomes.next() } else { None };
+            let next = match in_step {
+                true => outcomes.next(),
+                false => sequence.failed.then(|| Err(failure())),
+            };
             if !matches!(next, Some(Err(_))) {
                 self.scheduler.advance(index);
             }
@@ -261,16 +278,21 @@ impl Engine {
                 }
                 None | Some(Ok(None)) => None,
                 Some(Ok(Some(chosen))) => {
-                    let end = sequence.push(chosen.token, self.config.max_model_len);
+                    let id = Arc::clone(&sequence.request.id);
+                    let max_model_len = self.config.max_model_len;
+                    let pushed = guarded(&id, "applying a token", || {
+                        sequence.push(chosen.token, max_model_len)
+                    });
                     mark_token(&self.metrics, sequence, now);
-                    match end {
+                    match pushed.transpose() {
+                        Some(Err(end)) => Some((None, end)),
                         None => {
                             let event = sequence.event(Some(chosen), None);
                             self.outbox
                                 .push((sequence.request.listener.events.clone(), event));
                             None
                         }
-                        Some((reason, stop)) => {
+                        Some(Ok((reason, stop))) => {
                             let error = None;
                             Some((
                                 Some(chosen),

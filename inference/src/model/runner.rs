@@ -112,7 +112,7 @@ impl Batch {
     }
 }
 
-/// A forward pass that failed. The device's state is unknown afterwards.
+/// A forward pass that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the forward pass failed: {0}")]
 pub struct RunnerError(pub String);
@@ -123,9 +123,12 @@ pub trait Runner: Send {
     /// of `logits_idx`, `[R, V]`.
     ///
     /// # Guarantees
-    /// A row depends on its own sequence only, not on what else is in the batch.
+    /// A row depends on its own sequence only, not on what else is in the batch. A pass that failed or
+    /// panicked leaves nothing behind but keys and values at its own `slot_mapping`: its sequences may
+    /// be run again.
     ///
     /// # Errors
-    /// [`RunnerError`] when the device failed; the engine then stops.
+    /// [`RunnerError`] when the pass failed; the engine then runs its sequences one by one, and stops if
+    /// it is the device that is broken.
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError>;
 }

@@ -35,3 +35,8 @@ pub const LOGPROBS_MAX: usize = 20;
 pub const LOGPROB_ENTRIES_MAX: usize = 1 << 20;
 /// How much of a client's value an error message repeats.
 pub const ECHOED_CHARS_MAX: usize = 100;
+/// Most values in the JSON of a body, objects, lists and keys counted. Each takes up to 100 bytes of
+/// memory once it is read, so a body of two bytes a value would take fifty times its size.
+pub const JSON_VALUES_MAX: usize = 1 << 20;
+/// How deep the JSON of a body may be nested: `serde_json`'s own limit.
+pub const JSON_DEPTH_MAX: usize = 127;

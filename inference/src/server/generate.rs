@@ -186,6 +186,7 @@ pub(super) fn submit(
     let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
+        trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
         model: options.model,
         user: options.reporting.user,
         tenant,

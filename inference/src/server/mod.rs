@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod body_memory;
 mod envelope;
 mod error;
 mod format;
@@ -28,6 +29,7 @@ mod shutdown;
 mod sse;
 mod stall;
 mod state;
+mod trace_context;
 mod usage_log;
 mod wall_clock;
 

@@ -8,7 +8,9 @@ use std::{
 use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
-use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::UsageLog};
+use super::{
+    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, usage_log::UsageLog,
+};
 use crate::{
     engine::EngineHandle,
     fetch::DownloadProgress,
@@ -83,6 +85,7 @@ pub(super) struct ServerState {
     pub(super) usage_log: Option<UsageLog>,
     pub(super) progress: Arc<StartProgress>,
     pub(super) in_flight: InFlight,
+    pub(super) intake: Intake,
     serving: OnceLock<Arc<Serving>>,
     phase: watch::Sender<Phase>,
 }
@@ -97,6 +100,7 @@ impl ServerState {
         usage_log: Option<UsageLog>,
     ) -> SharedState {
         Arc::new(Self {
+            intake: Intake::new(&flags),
             flags,
             keys,
             usage_log,

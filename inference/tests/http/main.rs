@@ -14,6 +14,7 @@ mod errors;
 mod fake_model;
 mod inspect;
 mod lifecycle;
+mod logprobs;
 mod prefix_cache;
 mod program;
 mod server;

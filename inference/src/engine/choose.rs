@@ -11,17 +11,19 @@ pub(super) struct Chosen {
     pub(super) logprobs: Option<Box<TokenLogprobs>>,
 }
 
-/// Takes what a step computed for `sequence`, whose rows of `logits` begin with `first`: the log
-/// probabilities of its prompt, and its next token if it gets one.
+/// Takes what a step computed for `sequence`, whose rows of `logits` begin at `row`: the log probabilities
+/// of its prompt, and its next token if it gets one. `row` is moved behind them.
 ///
 /// # Errors
 /// Why the sequence cannot go on.
 pub(super) fn take_rows(
     sequence: &mut Sequence,
     logits: &mut Logits,
-    first: usize,
+    row: &mut usize,
 ) -> Result<Option<Chosen>, End> {
     let (scored, gets_token) = (sequence.scored_now().len(), sequence.gets_token());
+    let first = *row;
+    *row += scored + usize::from(gets_token);
     if let Err(error) = sequence.score_prompt(logits, first) {
         return Err(failure(&sequence.request, &error));
     }
@@ -40,11 +42,16 @@ fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
     let failed = |error: &dyn Display| failure(request, error);
     // Masks and penalties change the row; what is reported is what the model said.
     let raw = request.params.logprobs.map(|top| (top, logits.to_vec()));
-    if let Some(constraint) = &mut sequence.constraint {
-        constraint.mask(logits).map_err(|error| failed(&error))?;
-    }
     let (prompt, answer) = sequence.tokens.split_at(request.prompt.len());
     let early = answer.len() < request.params.min_tokens;
+    if let Some(constraint) = &mut sequence.constraint {
+        constraint.mask(logits).map_err(|error| failed(&error))?;
+        // An answer that can only end does, also where its end tokens are banned, ignored, or none.
+        let possible = |&token: &u32| logits[token as usize] > f32::NEG_INFINITY;
+        if constraint.is_complete() && (early || !request.stop_tokens.iter().any(possible)) {
+            return Err(End::stop());
+        }
+    }
     let banned = if early {
         request.stop_tokens.as_slice()
     } else {
@@ -53,7 +60,12 @@ fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
     let token = sequence
         .sampler
         .sample(logits, &request.params, banned, Past { prompt, answer })
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| match &sequence.constraint {
+            Some(_) if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) => {
+                failed(&"every token that the grammar allows here is banned by min_tokens")
+            }
+            _ => failed(&error),
+        })?;
     if let Some(constraint) = &mut sequence.constraint {
         constraint.accept(token).map_err(|error| failed(&error))?;
     }

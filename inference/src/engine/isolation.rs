@@ -47,7 +47,7 @@ impl Isolation {
     /// token tells whether it is they or the device.
     ///
     /// # Guarantees
-    /// `logits` has the rows of each sequence that did not fail, in order.
+    /// `logits` has the rows of every sequence that did not fail, in order.
     ///
     /// # Errors
     /// [`RunnerError`] when the device is broken.

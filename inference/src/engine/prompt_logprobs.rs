@@ -45,11 +45,6 @@ impl Sequence {
         self.scored_positions(self.scheduled)
     }
 
-    /// Rows of logits that it has in the current step.
-    pub(super) fn logits_rows(&self) -> usize {
-        self.scored_now().len() + usize::from(self.gets_token())
-    }
-
     /// Adds its tokens of the current step to a batch whose block table is wide enough.
     pub(super) fn add_to(&self, batch: &mut Batch) {
         let from = self.computed;
@@ -96,12 +91,14 @@ impl Sequence {
         Ok(())
     }
 
-    /// The log probabilities of a prompt that is computed, once, for whoever listens.
+    /// The log probabilities of the whole prompt, once, for whoever listens.
     pub(super) fn prompt_event(&mut self) -> Option<Event> {
-        let found = self.prompt_scores.take()?.found;
-        assert_eq!(found.len() + 1, self.request.prompt.len(), "all are found");
+        let all = self.request.prompt.len() - 1;
+        let scores = self
+            .prompt_scores
+            .take_if(|scores| scores.found.len() == all)?;
         Some(Event {
-            prompt_logprobs: Some(found.into()),
+            prompt_logprobs: Some(scores.found.into()),
             ..self.event(None, None)
         })
     }

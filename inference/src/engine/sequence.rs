@@ -238,6 +238,15 @@ impl End {
         }
     }
 
+    /// What restricts the answer allows nothing more.
+    pub(super) fn stop() -> Self {
+        Self {
+            reason: FinishReason::Stop,
+            stop: None,
+            error: None,
+        }
+    }
+
     pub(super) fn error(message: impl Into<String>) -> Self {
         Self {
             reason: FinishReason::Error,

@@ -215,10 +215,8 @@ impl Engine {
                 return Err(failure());
             }
             let id = Arc::clone(&sequence.request.id);
-            let first = row;
-            row += sequence.logits_rows();
             guarded(&id, "choosing a token", || {
-                take_rows(sequence, logits, first)
+                take_rows(sequence, logits, &mut row)
             })?
         });
         outcomes.collect()
@@ -265,8 +263,7 @@ impl Engine {
                 self.scheduler.advance(index);
             }
             let sequence = &mut self.scheduler.running[index];
-            let scored = is_computed && !matches!(next, Some(Err(_)));
-            if scored && let Some(event) = sequence.prompt_event() {
+            if is_computed && let Some(event) = sequence.prompt_event() {
                 self.outbox
                     .push((sequence.request.listener.events.clone(), event));
             }

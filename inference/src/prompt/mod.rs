@@ -9,6 +9,7 @@ mod special_tokens;
 mod stop;
 mod template;
 mod token_bytes;
+mod token_text;
 mod tokenizer;
 
 pub use answer::AnswerText;
@@ -17,6 +18,7 @@ pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
 pub use token_bytes::TokenBytes;
+pub use token_text::TokenText;
 pub use tokenizer::{Tokenizer, TokenizerError};
 
 #[cfg(test)]

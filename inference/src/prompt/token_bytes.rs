@@ -1,177 +1,153 @@
-//! The bytes of single tokens. A token may hold a part of a character, so its text alone does not say
-//! what it adds to an answer.
+//! Which bytes each token stands for in an answer's text, as its tokenizer's decoder has it.
 
-use tokenizers::{Decoder, DecoderWrapper};
+use serde_json::Value;
 
-use super::Tokenizer;
+use super::{Tokenizer, TokenizerError};
 
-/// What a single token stands for.
+/// What a token is in an answer's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenBytes {
-    /// Exactly; together, those of an answer's tokens are its text.
-    pub bytes: Vec<u8>,
-    /// It is a special token, which an answer's text leaves out unless asked for.
-    pub special: bool,
+pub enum TokenBytes {
+    /// These bytes; by themselves often no UTF-8.
+    Text(Vec<u8>),
+    /// Nothing: a special token, written so.
+    Special(String),
+    /// Nothing is known of it.
+    Unknown,
 }
 
-impl TokenBytes {
-    /// As text, with U+FFFD for what is no whole character.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
+/// How a decoder makes bytes of a token's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Spelling {
+    /// Each character stands for a byte, in GPT-2's way.
+    ByteLevel,
+    /// `<0x0A>` is a byte, and some characters stand for others, such as `▁` for a space.
+    Text { replaced: Vec<(String, String)> },
 }
 
 impl Tokenizer {
-    /// What token `id` stands for; nothing, where the tokenizer does not know it.
-    pub fn token_bytes(&self, id: u32) -> TokenBytes {
-        let Some(token) = self.inner().id_to_token(id) else {
-            let (bytes, special) = (Vec::new(), false);
-            return TokenBytes { bytes, special };
-        };
-        let added = self.inner().get_added_vocabulary();
-        let special = added.is_special_token(&token);
-        let is_added = special || added.get_vocab().contains_key(&token);
-        let bytes = match self.inner().get_decoder() {
-            Some(decoder) if !is_added => decoded(token, decoder),
-            _ => token.into_bytes(),
-        };
-        TokenBytes { bytes, special }
-    }
-}
-
-/// A token of the vocabulary, as the decoder writes it in the middle of a text.
-fn decoded(token: String, decoder: &DecoderWrapper) -> Vec<u8> {
-    match decoder {
-        DecoderWrapper::Sequence(sequence) => {
-            let mut bytes = token.into_bytes();
-            for decoder in sequence.get_decoders() {
-                // What is no text any more is a byte that was found: nothing is left to decode.
-                match String::from_utf8(bytes) {
-                    Ok(text) => bytes = decoded(text, decoder),
-                    Err(error) => return error.into_bytes(),
-                }
+    /// What each token is in an answer's text, by id.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Decoder`] for a decoder that does not work token by token.
+    pub fn token_bytes(&self) -> Result<Vec<TokenBytes>, TokenizerError> {
+        let decoder = serde_json::to_value(self.inner.get_decoder()).unwrap_or(Value::Null);
+        let spelling = spelling(&decoder)?;
+        let added = self.inner.get_added_tokens_decoder();
+        let token = |id: u32| {
+            if let Some(added) = added.get(&id) {
+                return match added.special {
+                    true => TokenBytes::Special(added.content.clone()),
+                    false => TokenBytes::Text(added.content.clone().into_bytes()),
+                };
             }
-            bytes
-        }
-        DecoderWrapper::ByteLevel(_) => {
-            let bytes: Option<Vec<u8>> = token.chars().map(byte_of).collect();
-            bytes.unwrap_or_else(|| token.into_bytes())
-        }
-        DecoderWrapper::ByteFallback(_) => match fallback_byte(&token) {
-            Some(byte) => vec![byte],
-            None => token.into_bytes(),
-        },
-        DecoderWrapper::Metaspace(metaspace) => {
-            token.replace(metaspace.get_replacement(), " ").into_bytes()
-        }
-        DecoderWrapper::BPE(bpe) => token.replace(&bpe.suffix, " ").into_bytes(),
-        DecoderWrapper::WordPiece(wordpiece) => match token.strip_prefix(&wordpiece.prefix) {
-            Some(rest) => rest.as_bytes().to_vec(),
-            None => format!(" {token}").into_bytes(),
-        },
-        // These look at the edges of a text, or at several tokens.
-        DecoderWrapper::Strip(_) | DecoderWrapper::Fuse(_) | DecoderWrapper::CTC(_) => {
-            token.into_bytes()
-        }
-        DecoderWrapper::Replace(replace) => {
-            let replaced = replace.decode_chain(vec![token.clone()]);
-            replaced.map_or(token, |texts| texts.concat()).into_bytes()
-        }
+            let text = self.inner.id_to_token(id);
+            text.and_then(|text| bytes_of(&text, &spelling))
+                .map_or(TokenBytes::Unknown, TokenBytes::Text)
+        };
+        let count = u32::try_from(self.token_count()).unwrap_or(u32::MAX);
+        Ok((0..count).map(token).collect())
     }
 }
 
-/// The byte that a character of a byte-level vocabulary stands for: GPT-2's table, in which bytes that
-/// cannot be printed are moved behind U+00FF, in their order.
-fn byte_of(character: char) -> Option<u8> {
-    let code = match u32::from(character) {
-        printable @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => printable,
-        control @ 0x100..=0x120 => control - 0x100,
-        high @ 0x121..=0x142 => high - 0x121 + 0x7f,
-        0x143 => 0xad,
-        _ => return None,
+/// Reads a decoder's configuration.
+fn spelling(decoder: &Value) -> Result<Spelling, TokenizerError> {
+    let refuse = |kind: &str| TokenizerError::Decoder {
+        decoder: kind.to_owned(),
     };
-    u8::try_from(code).ok()
+    let single = [decoder.clone()];
+    let steps = match decoder["type"].as_str() {
+        Some("Sequence") => decoder["decoders"].as_array().map_or(&[][..], |d| d),
+        _ => &single[..],
+    };
+    let mut replaced = Vec::new();
+    for step in steps {
+        match step["type"].as_str().unwrap_or("none") {
+            "ByteLevel" => return Ok(Spelling::ByteLevel),
+            // These work on the joined text, and change at most its first space.
+            "ByteFallback" | "Fuse" | "Strip" => {}
+            "Metaspace" => {
+                let mark = step["replacement"].as_str().unwrap_or("▁");
+                replaced.push((mark.to_owned(), " ".to_owned()));
+            }
+            "Replace" => {
+                let (from, to) = (step["pattern"]["String"].as_str(), step["content"].as_str());
+                let Some((from, to)) = from.zip(to) else {
+                    return Err(refuse("Replace by a regular expression"));
+                };
+                replaced.push((from.to_owned(), to.to_owned()));
+            }
+            other => return Err(refuse(other)),
+        }
+    }
+    Ok(Spelling::Text { replaced })
 }
 
-/// The byte of `<0x0A>` and its like.
-fn fallback_byte(token: &str) -> Option<u8> {
-    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
+fn bytes_of(text: &str, spelling: &Spelling) -> Option<Vec<u8>> {
+    match spelling {
+        Spelling::ByteLevel => text.chars().map(byte_of).collect(),
+        Spelling::Text { replaced } => Some(fallback_byte(text).map_or_else(
+            || {
+                let replace = |text: String, (from, to): &(String, String)| text.replace(from, to);
+                replaced.iter().fold(text.to_owned(), replace).into_bytes()
+            },
+            |byte| vec![byte],
+        )),
+    }
+}
+
+/// The byte that `<0x0A>` stands for.
+pub(super) fn fallback_byte(text: &str) -> Option<u8> {
+    let hex = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 2)
+}
+
+/// The byte that a character of GPT-2's alphabet stands for: printable ones for themselves, the others,
+/// in order, for those from U+0100.
+pub(super) fn byte_of(stand_in: char) -> Option<u8> {
+    let printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    match u32::from(stand_in) {
+        code @ 0..=255 => u8::try_from(code).ok().filter(|&byte| printable(byte)),
+        code => {
+            let rank = (code - 256) as usize;
+            (0..=255u8).filter(|&byte| !printable(byte)).nth(rank)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::prompt::test_tokenizer;
 
-    fn bytes_of(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<u8> {
-        ids.iter()
-            .flat_map(|&id| tokenizer.token_bytes(id).bytes)
-            .collect()
-    }
-
-    /// A tokenizer whose tokens are `words`, with this decoder.
-    fn words(words: &[&str], decoder: Value) -> Tokenizer {
-        let vocab: serde_json::Map<String, Value> = words
-            .iter()
-            .enumerate()
-            .map(|(id, &word)| (word.to_owned(), json!(id)))
-            .collect();
-        let file = json!({
-            "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-            "added_tokens": [], "pre_tokenizer": null, "post_processor": null, "decoder": decoder,
-            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": words[0]},
-        });
-        Tokenizer::from_bytes(file.to_string().as_bytes(), words.len()).unwrap()
-    }
-
     #[test]
-    fn every_byte_has_its_token() {
-        let tokenizer = test_tokenizer::byte_level();
+    fn byte_level_tokens_are_their_bytes_and_special_ones_have_none() {
+        let bytes = test_tokenizer::byte_level().token_bytes().unwrap();
         for byte in 0..=255u8 {
-            let token = tokenizer.token_bytes(u32::from(byte));
-            assert_eq!((token.bytes, token.special), (vec![byte], false));
+            assert_eq!(bytes[usize::from(byte)], TokenBytes::Text(vec![byte]));
         }
-        let end = tokenizer.token_bytes(test_tokenizer::END);
-        assert_eq!((end.text().as_str(), end.special), ("<|end|>", true));
-        assert_eq!(tokenizer.token_bytes(9_999).bytes, b"");
-        assert_eq!(tokenizer.token_bytes(0xf0).text(), "\u{FFFD}");
+        assert_eq!(bytes[258], TokenBytes::Text(b"hell".to_vec()));
+        let end = TokenBytes::Special("<|end|>".to_owned());
+        assert_eq!(bytes[test_tokenizer::END as usize], end);
     }
 
     #[test]
-    fn sentencepiece_tokens_keep_their_spaces_and_bytes() {
-        let llama = json!({"type": "Sequence", "decoders": [
+    fn sentencepiece_tokens_have_spaces_and_single_bytes() {
+        let decoder = json!({"type": "Sequence", "decoders": [
             {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
             {"type": "ByteFallback"}, {"type": "Fuse"},
             {"type": "Strip", "content": " ", "start": 1, "stop": 0},
         ]});
-        let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
-        let pieces = ["▁Hi", "▁▁", "<0xC3>", "<0xA9>", "<0x0A>", "x"];
-        let tokenizer = words(&pieces, llama);
-        assert_eq!(
-            bytes_of(&tokenizer, &[0, 1, 2, 3, 4, 5]),
-            " Hi  é\nx".as_bytes()
-        );
-        assert_eq!(tokenizer.token_bytes(2).text(), "\u{FFFD}");
-        assert_eq!(bytes_of(&words(&pieces, metaspace), &[0, 1, 5]), b" Hi  x");
-        let wordpiece = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
-        assert_eq!(
-            bytes_of(&words(&["play", "##ing"], wordpiece), &[0, 1]),
-            b" playing"
-        );
-        let bpe = json!({"type": "BPEDecoder", "suffix": "</w>"});
-        assert_eq!(bytes_of(&words(&["lo", "w</w>"], bpe), &[0, 1]), b"low ");
+        let spelling = spelling(&decoder).unwrap();
+        assert_eq!(bytes_of("▁a▁b", &spelling), Some(b" a b".to_vec()));
+        assert_eq!(bytes_of("<0xE2>", &spelling), Some(vec![0xe2]));
+        assert_eq!(bytes_of("<0xE>", &spelling), Some(b"<0xE>".to_vec()));
     }
 
-    proptest! {
-        #[test]
-        fn the_bytes_of_a_texts_tokens_are_the_text(text in "\\PC{0,60}") {
-            let tokenizer = test_tokenizer::byte_level();
-            let ids = tokenizer.encode(&text, false).unwrap();
-            prop_assert_eq!(bytes_of(&tokenizer, &ids), text.into_bytes());
-        }
+    #[test]
+    fn a_decoder_that_joins_words_is_refused() {
+        let error = spelling(&json!({"type": "WordPiece"})).unwrap_err();
+        assert!(error.to_string().contains("WordPiece"), "{error}");
     }
 }

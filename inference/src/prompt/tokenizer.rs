@@ -24,6 +24,12 @@ pub enum TokenizerError {
         /// The token.
         token: String,
     },
+    /// The decoder does not say which bytes a token is.
+    #[error("its decoder ({decoder}) does not work on single tokens")]
+    Decoder {
+        /// The decoder's type.
+        decoder: String,
+    },
     /// A text could not be tokenized.
     #[error("tokenizing: {0}")]
     Encode(String),
@@ -32,7 +38,7 @@ pub enum TokenizerError {
 /// A model's tokenizer. Without truncation and padding, whatever the file says.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     /// Tokens of the file; some may be beyond the model's vocabulary.
     tokens: usize,
     /// Rows of the model's embedding.
@@ -72,10 +78,6 @@ impl Tokenizer {
             vocab_size,
             token_bytes_max,
         })
-    }
-
-    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
-        &self.inner
     }
 
     /// Tokens that the file knows.

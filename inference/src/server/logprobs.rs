@@ -8,7 +8,7 @@ use crate::{
         ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
         PromptTokenLogprobs, RankedLogprob, TokenLogprob, TopLogprobs,
     },
-    prompt::{TokenBytes, Tokenizer},
+    prompt::{TokenText, Tokenizer},
     request::{CheckedOptions, LogprobsOptions},
     sampling::TokenLogprobs,
 };
@@ -126,7 +126,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn text(&self, id: u32, token: &TokenBytes) -> String {
+    fn text(&self, id: u32, token: &TokenText) -> String {
         if self.as_token_ids {
             format!("token_id:{id}")
         } else {
@@ -135,7 +135,7 @@ impl Writer<'_> {
     }
 
     fn token(&self, id: u32, logprob: f32) -> TokenLogprob {
-        let token = self.tokenizer.token_bytes(id);
+        let token = self.tokenizer.token_text(id);
         TokenLogprob {
             token: self.text(id, &token),
             logprob: logprob.max(LOGPROB_MIN),
@@ -181,7 +181,7 @@ impl Writer<'_> {
         id: u32,
         shown: bool,
     ) {
-        let token = self.tokenizer.token_bytes(id);
+        let token = self.tokenizer.token_text(id);
         lists.tokens.push(self.text(id, &token));
         lists.token_logprobs.push(None);
         lists.top_logprobs.push(None);
@@ -192,7 +192,7 @@ impl Writer<'_> {
 
     fn prompt_token(&self, found: &TokenLogprobs, top: usize) -> PromptTokenLogprobs {
         let ranked = |id, logprob: f32, rank| {
-            let decoded_token = self.text(id, &self.tokenizer.token_bytes(id));
+            let decoded_token = self.text(id, &self.tokenizer.token_text(id));
             let logprob = logprob.max(LOGPROB_MIN);
             (
                 id,

@@ -157,7 +157,10 @@ fn a_stream_has_the_log_probabilities_of_a_whole_answer() {
             _ => with(json!({"prompt": "a~", "logprobs": 2}), more),
         };
         let whole = server.post(path, &body).json();
-        let stream = with(body.clone(), json!({"stream": true, "return_token_ids": true}));
+        let stream = with(
+            body.clone(),
+            json!({"stream": true, "return_token_ids": true}),
+        );
         let chunks = server.post(path, &stream).chunks();
         for (index, choice) in whole["choices"].as_array().unwrap().iter().enumerate() {
             let mut logprobs = choice["logprobs"].clone();
@@ -185,15 +188,7 @@ fn an_echoed_prompt_begins_its_answers() {
     let texts: Vec<_> = texts
         .map(|choice| choice["text"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        texts,
-        [
-            "abcd",
-            "abcd",
-            "héy~\u{FFFD}\u{FFFD}",
-            "héy~\u{FFFD}\u{FFFD}"
-        ]
-    );
+    assert_eq!(texts, ["abcd", "abcd", "héy~\u{FFFD}", "héy~\u{FFFD}"]);
     assert_eq!(body["choices"][0]["logprobs"], Value::Null);
     let body = server
         .complete(

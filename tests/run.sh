@@ -61,6 +61,10 @@ gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+clients() {
+    tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -90,6 +94,7 @@ if section release build_release; then
     section long-context long_context
     section sampling sampling
     section gguf gguf
+    section clients clients
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

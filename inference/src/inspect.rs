@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::model::{Bytes, Description, MemoryPlan, runner::BLOCK_TOKENS};
+use crate::model::{Bytes, Description, Embeddings, MemoryPlan, runner::BLOCK_TOKENS};
 
 /// What is said about a model.
 #[derive(Debug, Clone)]
@@ -37,6 +37,7 @@ impl Report {
             "vocab_size": about.vocab_size,
             "tokenizer_tokens": self.tokenizer_tokens,
             "chat_template": self.chat_template,
+            "embeddings": about.embeddings.as_ref().map(embeddings_json),
             "eos_token_ids": about.eos_token_ids,
             "unknown_keys": about.unknown_keys,
             "memory": match &about.memory {
@@ -45,6 +46,24 @@ impl Report {
             },
         })
     }
+}
+
+fn embeddings_json(embeddings: &Embeddings) -> Value {
+    let Embeddings {
+        dimensions,
+        pooling,
+        normalize,
+        lowercase,
+        matryoshka,
+    } = embeddings;
+    json!({
+        "dimensions": dimensions,
+        "pooling": pooling,
+        "normalize": normalize,
+        "lowercase": lowercase,
+        "is_matryoshka": matryoshka.is_some(),
+        "matryoshka_dimensions": matryoshka,
+    })
 }
 
 fn memory_json(plan: &MemoryPlan) -> Value {
@@ -93,11 +112,13 @@ impl fmt::Display for Report {
                 about.vocab_size
             ),
         )?;
-        line(
-            "chat template",
-            if self.chat_template { "yes" } else { "no" }.to_owned(),
-        )?;
-        line("ends with", format!("token ids {:?}", about.eos_token_ids))?;
+        if let Some(embeddings) = &about.embeddings {
+            line("embeddings", embeddings_line(embeddings))?;
+        } else {
+            let template = if self.chat_template { "yes" } else { "no" };
+            line("chat template", template.to_owned())?;
+            line("ends with", format!("token ids {:?}", about.eos_token_ids))?;
+        }
         if !about.unknown_keys.is_empty() {
             line("without effect", about.unknown_keys.join(", "))?;
         }
@@ -106,6 +127,22 @@ impl fmt::Display for Report {
             Err(error) => line("memory", format!("does not fit here: {error}")),
         }
     }
+}
+
+/// As in "384 dimensions, mean of all tokens, normalized".
+fn embeddings_line(embeddings: &Embeddings) -> String {
+    let mut parts = vec![
+        format!("{} dimensions", embeddings.dimensions),
+        embeddings.pooling.clone(),
+    ];
+    parts.extend(embeddings.normalize.then(|| "normalized".to_owned()));
+    parts.extend(embeddings.lowercase.then(|| "of small letters".to_owned()));
+    parts.extend(match embeddings.matryoshka.as_deref() {
+        None => None,
+        Some([]) => Some("may be cut".to_owned()),
+        Some(lengths) => Some(format!("may be cut to {lengths:?}")),
+    });
+    parts.join(", ")
 }
 
 fn memory_lines(

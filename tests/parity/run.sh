@@ -2,7 +2,7 @@
 # Runs the parity suite in a Python environment of its own, made once per content of requirements.txt:
 #   tests/parity/run.sh --engine target/release/candela-engine --logits target/debug/examples/logits
 # The environment lives under $CANDELA_CACHE (default ~/.cache/candela); PYTHON names the interpreter (3.11 or later).
-# With --prepare it only makes the environment; with --suite FILE first it runs that suite instead.
+# With --prepare it only makes the environment and prints its folder; with --suite FILE first it runs that suite instead.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,10 @@ if [ ! -e "$venv/complete" ]; then
     touch "$venv/complete"
 fi
 
-[ "${1:-}" = --prepare ] && exit 0
+if [ "${1:-}" = --prepare ]; then
+    echo "$venv"
+    exit 0
+fi
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 suite=$here/run.py
 if [ "${1:-}" = --suite ]; then

@@ -111,6 +111,7 @@ const RULES: &[Rule] = &[
         ours: &[
             "engine",
             "finish_reason",
+            "grammar",
             "openai",
             "prompt",
             "sampling",

@@ -6,7 +6,8 @@ use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
     BatchedTokens, ConnectionFlags, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks,
-    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, StatsGates,
+    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, ReasoningParser, StatsGates,
+    ToolCallParser,
 };
 
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
@@ -35,6 +36,10 @@ pub struct EngineFlags {
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
     pub dtype: Dtype,
 
+    /// What the model is run for: text, or embeddings of texts
+    #[arg(long, value_enum, default_value_t = RunnerType::Auto, help_heading = "Model")]
+    pub runner: RunnerType,
+
     /// Quantize the matrices of a safetensors model while it is loaded
     #[arg(long, value_enum, default_value_t = Quantization::None, help_heading = "Model")]
     pub quantization: Quantization,
@@ -46,6 +51,23 @@ pub struct EngineFlags {
     /// Jinja file to use instead of the chat template that comes with the model
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub chat_template: Option<PathBuf>,
+
+    /// Form in which the model writes tool calls [default: the one that its chat template writes]
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Model")]
+    pub tool_call_parser: Option<ToolCallParser>,
+
+    /// Refuse to start unless the model's tool calls can be read, for requests that leave it to the
+    /// model whether to call tools
+    #[arg(long, help_heading = "Model")]
+    pub enable_auto_tool_choice: bool,
+
+    /// Keep tools out of the prompt of requests with "tool_choice": "none"
+    #[arg(long, help_heading = "Model")]
+    pub exclude_tools_when_tool_choice_none: bool,
+
+    /// Form in which the model writes what it thinks; unset, thoughts are part of the answer
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Model")]
+    pub reasoning_parser: Option<ReasoningParser>,
 
     /// Seed of sampled requests that bring none; unset, each draws its own
     #[arg(long, value_name = "NUMBER", help_heading = "Model")]
@@ -179,6 +201,19 @@ pub enum Dtype {
     Float32,
 }
 
+/// What a model is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum RunnerType {
+    /// Embeddings, if it is an encoder, has no LM head, or comes with a pooling of
+    /// sentence-transformers (modules.json); text otherwise.
+    #[default]
+    Auto,
+    /// Text: chats and completions.
+    Generate,
+    /// Embeddings.
+    Pooling,
+}
+
 /// What the matrices of a safetensors model become while it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Quantization {
@@ -279,9 +314,14 @@ impl EngineFlags {
             download_dir: None,
             download_plain_http: false,
             dtype: Dtype::Auto,
+            runner: RunnerType::Auto,
             quantization: Quantization::None,
             max_model_len: None,
             chat_template: None,
+            tool_call_parser: None,
+            enable_auto_tool_choice: false,
+            exclude_tools_when_tool_choice_none: false,
+            reasoning_parser: None,
             seed: None,
             host: IpAddr::from([0, 0, 0, 0]),
             port: 8000,
@@ -335,9 +375,14 @@ impl EngineFlags {
             download_dir,
             download_plain_http,
             dtype,
+            runner,
             quantization,
             max_model_len,
             chat_template,
+            tool_call_parser,
+            enable_auto_tool_choice,
+            exclude_tools_when_tool_choice_none,
+            reasoning_parser,
             seed,
             host,
             port,
@@ -372,6 +417,7 @@ impl EngineFlags {
         );
         args.switch("download-plain-http", *download_plain_http);
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
+        args.changed("runner", &value_name(runner), &value_name(&defaults.runner));
         args.changed(
             "quantization",
             &value_name(quantization),
@@ -382,6 +428,15 @@ impl EngineFlags {
             "chat-template",
             chat_template.as_ref().map(|p| p.display()).as_ref(),
         );
+        let parser = tool_call_parser.as_ref().map(value_name);
+        args.given("tool-call-parser", parser.as_ref());
+        args.switch("enable-auto-tool-choice", *enable_auto_tool_choice);
+        args.switch(
+            "exclude-tools-when-tool-choice-none",
+            *exclude_tools_when_tool_choice_none,
+        );
+        let parser = reasoning_parser.as_ref().map(value_name);
+        args.given("reasoning-parser", parser.as_ref());
         args.given("seed", seed.as_ref());
         args.changed("host", host, &defaults.host);
         args.changed("port", port, &defaults.port);

@@ -46,6 +46,7 @@ prop_compose! {
         };
         flags.enable_prompt_tokens_details = details;
         flags.dtype = [Dtype::Auto, Dtype::Bfloat16, Dtype::Float32][dtype];
+        flags.runner = [RunnerType::Auto, RunnerType::Generate, RunnerType::Pooling][dtype];
         flags.quantization =
             [Quantization::None, Quantization::Q8_0, Quantization::Q4K][dtype];
         flags.log_format = [LogFormat::Text, LogFormat::Json][usize::from(details)];
@@ -55,6 +56,10 @@ prop_compose! {
         flags.download_plain_http = headers;
         flags.api_key_file = path.clone().map(PathBuf::from);
         flags.chat_template = path.map(PathBuf::from);
+        flags.tool_call_parser = [None, Some(ToolCallParser::Hermes), Some(ToolCallParser::Llama3Json)][dtype];
+        flags.reasoning_parser = [None, Some(ReasoningParser::Auto), Some(ReasoningParser::DeepseekR1)][dtype];
+        flags.enable_auto_tool_choice = details;
+        flags.exclude_tools_when_tool_choice_none = headers;
         flags
     }
 }

@@ -9,6 +9,7 @@ pub mod clock;
 mod handle;
 mod isolation;
 mod kv;
+mod outcome;
 mod prompt_logprobs;
 mod request;
 mod scheduler;
@@ -29,7 +30,7 @@ pub use self::{
         ConstraintFactory, Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch,
     },
 };
-pub use crate::model::runner::{Batch, Runner, RunnerError};
+pub use crate::model::runner::{Batch, Pooled, Runner, RunnerError, RunnerType};
 use crate::{model::runner::BLOCK_TOKENS, stats::Metrics};
 
 /// Limits of the engine, checked by [`start`].
@@ -49,6 +50,8 @@ pub struct EngineConfig {
     pub prefix_caching: bool,
     /// Tokens with which the model ends an answer.
     pub eos_token_ids: Vec<u32>,
+    /// What the runner is for.
+    pub runner_type: RunnerType,
 }
 
 /// Limits that contradict each other.
@@ -64,6 +67,17 @@ pub enum ConfigError {
         tokens: usize,
         /// Sequences of a step.
         seqs: usize,
+    },
+    /// A prompt that must go through the model at once would never have its step.
+    #[error(
+        "--max-num-batched-tokens ({tokens}) must be at least --max-model-len ({max_model_len}): this \
+         model takes a prompt in one step"
+    )]
+    BudgetBelowPrompt {
+        /// Tokens of a step.
+        tokens: usize,
+        /// Tokens of a sequence.
+        max_model_len: usize,
     },
     /// One sequence could outgrow the whole cache.
     #[error(
@@ -84,9 +98,18 @@ impl EngineConfig {
         if tokens < seqs {
             return Err(ConfigError::BudgetBelowSequences { tokens, seqs });
         }
+        let max_model_len = self.max_model_len;
+        let whole = RunnerType::Pooling {
+            whole_prompts: true,
+        };
+        if self.runner_type == whole && tokens < max_model_len {
+            return Err(ConfigError::BudgetBelowPrompt {
+                tokens,
+                max_model_len,
+            });
+        }
         let kv_tokens = self.kv_blocks * BLOCK_TOKENS;
         if self.max_model_len > kv_tokens {
-            let max_model_len = self.max_model_len;
             return Err(ConfigError::ContextBeyondCache {
                 max_model_len,
                 kv_tokens,
@@ -124,6 +147,8 @@ pub fn start(
     Ok((handle, thread))
 }
 
+#[cfg(test)]
+mod churn_tests;
 #[cfg(test)]
 mod isolation_tests;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::{request::Event, sequence::Sequence};
 pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
 use crate::{
-    model::runner::{BLOCK_TOKENS, Batch},
+    model::runner::BLOCK_TOKENS,
     sampling::{Logits, SampleError, TokenLogprobs},
 };
 
@@ -43,15 +43,6 @@ impl Sequence {
     /// Those of the current step.
     pub(super) fn scored_now(&self) -> Range<usize> {
         self.scored_positions(self.scheduled)
-    }
-
-    /// Adds its tokens of the current step to a batch whose block table is wide enough.
-    pub(super) fn add_to(&self, batch: &mut Batch) {
-        let from = self.computed;
-        let tokens = &self.tokens[from..from + self.scheduled];
-        let scored = self.scored_now();
-        batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
-        batch.push(tokens, from, self.table.blocks(), self.gets_token());
     }
 
     /// As many of the next `tokens` as need at most `rows` logits for the prompt's own tokens. Returns how

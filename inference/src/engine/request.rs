@@ -28,6 +28,27 @@ pub struct GenerateRequest {
     pub arrival: Option<Timestamp>,
 }
 
+impl GenerateRequest {
+    /// A request for the vector of a prompt, for a model that pools: nothing is sampled.
+    pub fn pooling(
+        id: Arc<str>,
+        prompt: Arc<[u32]>,
+        cache_salt: Option<Arc<str>>,
+        arrival: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            id,
+            prompt,
+            params: SamplingParams::greedy(0),
+            branches: NonZeroUsize::MIN,
+            cache_salt,
+            stop: None,
+            constraint: None,
+            arrival,
+        }
+    }
+}
+
 /// Makes what restricts the tokens of one branch.
 pub type ConstraintFactory = Box<dyn Fn() -> Box<dyn TokenConstraint> + Send>;
 
@@ -83,6 +104,8 @@ pub struct Finished {
     pub stop: Option<StopCause>,
     /// What went wrong, for [`FinishReason::Error`]; fit for a client.
     pub error: Option<String>,
+    /// The prompt's vector, of a model that pools.
+    pub embedding: Option<Arc<[f32]>>,
     /// Tokens in and out; the prompt's are the same in every branch.
     pub tokens: TokenCounts,
     /// The record; `None` while stats are off.

@@ -19,7 +19,7 @@ use super::{
     prompt_logprobs::PROMPT_LOGITS_ROWS_MAX,
     sequence::Sequence,
 };
-use crate::model::runner::{BLOCK_TOKENS, blocks_for};
+use crate::model::runner::{BLOCK_TOKENS, RunnerType, blocks_for};
 
 /// Sequences and the blocks they hold.
 pub(super) struct Scheduler<S = RandomState> {
@@ -30,6 +30,8 @@ pub(super) struct Scheduler<S = RandomState> {
     hasher: Option<ChainHasher<S>>,
     max_num_seqs: usize,
     max_num_batched_tokens: usize,
+    /// A prompt goes through the model in one step.
+    whole_prompts: bool,
     /// Cached blocks of the sequence that is being admitted.
     hits: Vec<u32>,
 }
@@ -55,8 +57,16 @@ impl<S: BuildHasher> Scheduler<S> {
             hasher,
             max_num_seqs,
             max_num_batched_tokens,
+            whole_prompts: false,
             hits: Vec::new(),
         }
+    }
+
+    /// Admits as the model takes its prompts: in chunks, or each in one step.
+    pub(super) fn whole_prompts(mut self, runner: RunnerType) -> Self {
+        let whole_prompts = true;
+        self.whole_prompts = runner == RunnerType::Pooling { whole_prompts };
+        self
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -139,6 +149,9 @@ impl<S: BuildHasher> Scheduler<S> {
             let Some(next) = self.waiting.front() else {
                 return;
             };
+            if self.whole_prompts && next.tokens.len() > budget.tokens {
+                return;
+            }
             next.table.find(&self.pool, &next.tokens, &mut self.hits);
             self.hits.truncate(next.skippable_blocks());
             let held = self.hits.iter().filter(|&&hit| !self.pool.is_free(hit));

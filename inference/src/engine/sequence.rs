@@ -133,7 +133,7 @@ impl Sequence {
         self.scheduled > 0 && self.scheduled == self.remaining()
     }
 
-    /// The current step gives it a token: not one that only computes its prompt.
+    /// The current step gives it a token: not one that only computes its prompt, for its scores or its vector.
     pub(super) fn gets_token(&self) -> bool {
         self.samples() && self.request.params.max_tokens > 0
     }
@@ -171,6 +171,7 @@ impl Sequence {
             reason,
             stop,
             error,
+            embedding,
         } = end;
         let prompt = self.request.prompt.len();
         let tokens = TokenCounts {
@@ -192,6 +193,7 @@ impl Sequence {
             reason,
             stop,
             error,
+            embedding,
             tokens,
             stats,
         })
@@ -219,6 +221,8 @@ pub(super) struct End {
     pub(super) reason: FinishReason,
     pub(super) stop: Option<StopCause>,
     pub(super) error: Option<String>,
+    /// What a model that pools made of the prompt.
+    pub(super) embedding: Option<Arc<[f32]>>,
 }
 
 impl End {
@@ -227,23 +231,32 @@ impl End {
             reason: FinishReason::Abort,
             stop: None,
             error: None,
+            embedding: None,
+        }
+    }
+
+    pub(super) fn of(reason: FinishReason, stop: Option<StopCause>) -> Self {
+        Self {
+            reason,
+            stop,
+            ..Self::abort()
         }
     }
 
     pub(super) fn length() -> Self {
-        Self {
-            reason: FinishReason::Length,
-            stop: None,
-            error: None,
-        }
+        Self::of(FinishReason::Length, None)
     }
 
     /// What restricts the answer allows nothing more.
     pub(super) fn stop() -> Self {
+        Self::of(FinishReason::Stop, None)
+    }
+
+    /// The prompt's vector is there, and with it the end.
+    pub(super) fn pooled(vector: Arc<[f32]>) -> Self {
         Self {
-            reason: FinishReason::Stop,
-            stop: None,
-            error: None,
+            embedding: Some(vector),
+            ..Self::stop()
         }
     }
 
@@ -252,6 +265,7 @@ impl End {
             reason: FinishReason::Error,
             stop: None,
             error: Some(message.into()),
+            embedding: None,
         }
     }
 }

@@ -13,32 +13,32 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
-    choose::{Chosen, take_rows},
+    choose::Chosen,
     clock::Clock,
     handle::{Command, Listener, Shared},
-    isolation::{Isolation, failure, guarded},
+    isolation::{Isolation, Output, failure, guarded},
     kv::ChainHasher,
+    outcome::Outcome,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
 };
 use crate::{
-    model::runner::{Batch, Runner, RunnerError},
-    sampling::Logits,
+    model::runner::{Batch, Runner, RunnerError, RunnerType},
     stats::{EngineGauges, Metrics, StepTokens, Timestamp, split_step},
 };
 
 /// Everything the engine's thread owns.
 pub(super) struct Engine {
     runner: Box<dyn Runner>,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     config: EngineConfig,
     clock: Option<Arc<dyn Clock>>,
     metrics: Arc<Metrics>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     batch: Batch,
-    logits: Logits,
     isolation: Isolation,
+    output: Output,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -58,19 +58,21 @@ impl Engine {
             max_num_seqs,
             max_num_batched_tokens,
             prefix_caching,
+            runner_type,
             ..
         } = config;
         let hasher = prefix_caching.then(ChainHasher::default);
         Self {
             runner,
-            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher),
+            scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher)
+                .whole_prompts(runner_type),
             config,
             clock,
             metrics,
             shared,
             batch: Batch::default(),
-            logits: Logits::default(),
-            isolation: Isolation::default(),
+            isolation: Isolation::new(runner_type),
+            output: Output::new(runner_type),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -124,8 +126,10 @@ impl Engine {
 
     pub(super) fn queue(&mut self, request: GenerateRequest, listener: Listener) {
         let now = self.now();
-        self.metrics
-            .record_request(request.branches.get(), request.params.max_tokens);
+        if self.config.runner_type == RunnerType::Generate {
+            let (branches, max_tokens) = (request.branches.get(), request.params.max_tokens);
+            self.metrics.record_request(branches, max_tokens);
+        }
         let seed = request.params.seed.unwrap_or_else(rand::random);
         let sequences = branches(request, listener, &self.config.eos_token_ids, seed, now);
         self.scheduler.enqueue(sequences);
@@ -145,13 +149,13 @@ impl Engine {
             let forward = self.isolation.forward(
                 &mut *self.runner,
                 &self.batch,
-                &mut self.logits,
+                &mut self.output,
                 &mut self.scheduler.running,
             );
-            let tokens = forward.map(|()| self.sample());
+            let outcomes = forward.map(|()| self.outcomes());
             let ended = self.now();
             self.attribute(begun, ended);
-            self.apply(tokens?, ended);
+            self.apply(outcomes?, ended);
         }
         self.flush();
         Ok(())
@@ -187,6 +191,7 @@ impl Engine {
             batch,
             scheduler,
             step_tokens,
+            output,
             ..
         } = self;
         let scheduled = || scheduler.running.iter().filter(|s| s.scheduled > 0);
@@ -197,29 +202,30 @@ impl Engine {
             .max()
             .unwrap_or(0);
         for sequence in scheduled() {
-            sequence.add_to(batch);
+            let from = sequence.computed;
+            let tokens = &sequence.tokens[from..from + sequence.scheduled];
+            let scored = sequence.scored_now();
+            batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
+            batch.push(
+                tokens,
+                from,
+                sequence.table.blocks(),
+                output.is_wanted(sequence),
+            );
             step_tokens.push(sequence.scheduled);
         }
     }
 
-    /// What the step brings every sequence in it, in order: its next token, if it gets one, or what is wrong
-    /// with it.
-    fn sample(&mut self) -> Vec<Result<Option<Chosen>, End>> {
+    /// What the step brings every sequence in it, in order.
+    fn outcomes(&mut self) -> Vec<Outcome> {
         let Self {
-            scheduler, logits, ..
+            scheduler, output, ..
         } = self;
         let mut row = 0;
         let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
-        let outcomes = scheduled.map(|sequence| {
-            if sequence.failed {
-                return Err(failure());
-            }
-            let id = Arc::clone(&sequence.request.id);
-            guarded(&id, "choosing a token", || {
-                take_rows(sequence, logits, &mut row)
-            })?
-        });
-        outcomes.collect()
+        scheduled
+            .map(|sequence| Outcome::of(sequence, output, &mut row))
+            .collect()
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -247,69 +253,73 @@ impl Engine {
         );
     }
 
-    /// Gives every sequence its token, and takes out those that are done.
-    fn apply(&mut self, outcomes: Vec<Result<Option<Chosen>, End>>, now: Option<Timestamp>) {
+    /// Gives every sequence what the step brought it, and takes out those that are done.
+    fn apply(&mut self, outcomes: Vec<Outcome>, now: Option<Timestamp>) {
         let mut outcomes = outcomes.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
             let sequence = &self.scheduler.running[index];
             let in_step = sequence.scheduled > 0;
-            let is_computed = in_step && sequence.samples();
-            let next = match in_step {
-                true => outcomes.next(),
-                false => sequence.failed.then(|| Err(failure())),
+            let is_computed = sequence.samples();
+            let outcome = if in_step { outcomes.next() } else { None };
+            let Some(outcome) = outcome else {
+                index += 1;
+                continue;
             };
-            if !matches!(next, Some(Err(_))) {
+            if !outcome.is_failure() {
                 self.scheduler.advance(index);
-            }
-            let sequence = &mut self.scheduler.running[index];
-            if is_computed && let Some(event) = sequence.prompt_event() {
-                self.outbox
-                    .push((sequence.request.listener.events.clone(), event));
-            }
-            let end = match next {
-                Some(Err(end)) => Some((None, end)),
-                Some(Ok(None)) if is_computed => {
-                    mark_token(&self.metrics, sequence, now);
-                    Some((None, End::length()))
+                let sequence = &mut self.scheduler.running[index];
+                if is_computed && let Some(event) = sequence.prompt_event() {
+                    self.outbox
+                        .push((sequence.request.listener.events.clone(), event));
                 }
-                None | Some(Ok(None)) => None,
-                Some(Ok(Some(chosen))) => {
-                    let id = Arc::clone(&sequence.request.id);
-                    let max_model_len = self.config.max_model_len;
-                    let pushed = guarded(&id, "applying a token", || {
-                        sequence.push(chosen.token, max_model_len)
-                    });
-                    mark_token(&self.metrics, sequence, now);
-                    match pushed.transpose() {
-                        Some(Err(end)) => Some((None, end)),
-                        None => {
-                            let event = sequence.event(Some(chosen), None);
-                            self.outbox
-                                .push((sequence.request.listener.events.clone(), event));
-                            None
-                        }
-                        Some(Ok((reason, stop))) => {
-                            let error = None;
-                            Some((
-                                Some(chosen),
-                                End {
-                                    reason,
-                                    stop,
-                                    error,
-                                },
-                            ))
-                        }
-                    }
-                }
-            };
-            match end {
+            }
+            match self.settle(index, outcome, now) {
                 None => index += 1,
                 Some((chosen, end)) => {
                     let failed = end.error.is_some();
                     let sequence = self.scheduler.take_running(index, failed);
                     self.finish(&sequence, chosen, end, now);
                 }
+            }
+        }
+    }
+
+    /// Gives a sequence what the step brought it. Returns its end, with its last token, if this is it.
+    fn settle(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        now: Option<Timestamp>,
+    ) -> Option<(Option<Chosen>, End)> {
+        let sequence = &mut self.scheduler.running[index];
+        let chosen = match outcome {
+            Outcome::Computed => return None,
+            Outcome::Ended(end) => return Some((None, end)),
+            Outcome::Scored => {
+                mark_token(&self.metrics, sequence, now);
+                return Some((None, End::length()));
+            }
+            Outcome::Pooled(vector) => {
+                mark_token(&self.metrics, sequence, now);
+                return Some((None, End::pooled(vector)));
+            }
+            Outcome::Token(chosen) => chosen,
+        };
+        let (id, token) = (Arc::clone(&sequence.request.id), chosen.token);
+        let max_model_len = self.config.max_model_len;
+        let pushed = guarded(&id, "applying a token", || {
+            sequence.push(token, max_model_len)
+        });
+        mark_token(&self.metrics, sequence, now);
+        match pushed {
+            Err(end) => Some((None, end)),
+            Ok(Some((reason, stop))) => Some((Some(chosen), End::of(reason, stop))),
+            Ok(None) => {
+                let event = sequence.event(Some(chosen), None);
+                self.outbox
+                    .push((sequence.request.listener.events.clone(), event));
+                None
             }
         }
     }

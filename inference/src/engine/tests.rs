@@ -154,6 +154,7 @@ impl Setup {
             kv_blocks: blocks,
             prefix_caching,
             eos_token_ids: vec![EOS],
+            runner_type: RunnerType::Generate,
         };
         let clock = stats.then(|| Arc::new(TickingClock::default()) as Arc<dyn Clock>);
         let (handle, thread) =
@@ -549,6 +550,7 @@ fn limits_that_contradict_each_other_are_refused() {
         kv_blocks: 2,
         prefix_caching: true,
         eos_token_ids: Vec::new(),
+        runner_type: RunnerType::Generate,
     };
     assert_eq!(config.check(), Ok(()));
     let error = EngineConfig {

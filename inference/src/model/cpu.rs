@@ -1,12 +1,14 @@
-//! The runner on the CPU: the decoder with its KV cache in memory.
+//! The runners on the CPU: a model with its KV cache in memory.
 
 use candle_core::{DType, Device, Result, Tensor};
 use half::{bf16, vec::HalfBitsVecExt};
 
 use super::{
-    config::DecoderConfig,
+    config::{DecoderConfig, EncoderConfig},
     decoder::{Decoder, LayerCache},
-    runner::{BLOCK_TOKENS, Batch, Runner, RunnerError},
+    encoder::Encoder,
+    pooling::PoolingType,
+    runner::{BLOCK_TOKENS, Batch, Pooled, Runner, RunnerError},
 };
 use crate::sampling::Logits;
 
@@ -15,6 +17,7 @@ pub(super) struct CpuRunner {
     decoder: Decoder,
     caches: Vec<LayerCache>,
     vocab: usize,
+    hidden: usize,
 }
 
 impl CpuRunner {
@@ -25,17 +28,22 @@ impl CpuRunner {
         kv_blocks: usize,
     ) -> Result<Self> {
         let shape = [kv_blocks, BLOCK_TOKENS, config.kv_heads, config.head_dim];
-        let cache = |_| {
-            Ok(LayerCache {
-                keys: untouched(&shape, dtype)?,
-                values: untouched(&shape, dtype)?,
-            })
-        };
+        let cache = |_| LayerCache::untouched(&shape, dtype);
         let caches = (0..config.layers.len()).map(cache).collect::<Result<_>>()?;
         Ok(Self {
             decoder,
             caches,
             vocab: config.vocab,
+            hidden: config.hidden,
+        })
+    }
+}
+
+impl LayerCache {
+    fn untouched(shape: &[usize], dtype: DType) -> Result<Self> {
+        Ok(Self {
+            keys: untouched(shape, dtype)?,
+            values: untouched(shape, dtype)?,
         })
     }
 }
@@ -59,16 +67,82 @@ impl Runner for CpuRunner {
         batch: &Batch,
         logits: &mut Logits,
     ) -> std::result::Result<(), RunnerError> {
-        let failed = |error: candle_core::Error| RunnerError(error.to_string());
         logits.vocab = self.vocab;
         logits.data.clear();
-        let Some(rows) = self.decoder.forward(batch, &self.caches).map_err(failed)? else {
-            return Ok(());
-        };
-        logits.data = rows
-            .flatten_all()
-            .and_then(|rows| rows.to_vec1())
+        let rows = self.decoder.forward(batch, &self.caches).map_err(failed)?;
+        if let Some(rows) = rows {
+            logits.data = numbers(&rows).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The last token's hidden state.
+    fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> std::result::Result<(), RunnerError> {
+        pooled.width = self.hidden;
+        pooled.data.clear();
+        let rows = self
+            .decoder
+            .hidden_states(batch, &self.caches)
             .map_err(failed)?;
+        if let Some(rows) = rows {
+            pooled.data = numbers(&rows).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: candle_core::Error) -> RunnerError {
+    RunnerError(error.to_string())
+}
+
+/// All numbers of a tensor, in f32.
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+/// An encoder and blocks for one of its layers.
+pub(super) struct EncoderRunner {
+    encoder: Encoder,
+    cache: LayerCache,
+    pooling: PoolingType,
+    hidden: usize,
+}
+
+impl EncoderRunner {
+    pub(super) fn new(
+        config: &EncoderConfig,
+        encoder: Encoder,
+        pooling: PoolingType,
+        dtype: DType,
+        kv_blocks: usize,
+    ) -> Result<Self> {
+        let shape = [kv_blocks, BLOCK_TOKENS, config.heads, config.head_dim()];
+        Ok(Self {
+            encoder,
+            cache: LayerCache::untouched(&shape, dtype)?,
+            pooling,
+            hidden: config.hidden,
+        })
+    }
+}
+
+impl Runner for EncoderRunner {
+    fn forward(&mut self, _: &Batch, _: &mut Logits) -> std::result::Result<(), RunnerError> {
+        Err(RunnerError("an encoder generates nothing".to_owned()))
+    }
+
+    /// Every sequence of the batch is there as a whole.
+    fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> std::result::Result<(), RunnerError> {
+        let states = self.encoder.forward(batch, &self.cache).map_err(failed)?;
+        let states = numbers(&states).map_err(failed)?;
+        let width = self.hidden;
+        let texts = batch.cu_seqlens_q.windows(2);
+        let pool = |span: &[u32]| {
+            let text = span[0] as usize * width..span[1] as usize * width;
+            self.pooling.pool(&states[text], width)
+        };
+        pooled.width = width;
+        pooled.data = texts.flat_map(pool).collect();
         Ok(())
     }
 }

@@ -22,7 +22,8 @@ pub(super) struct Decoder {
     embedding: Embedding,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    lm_head: Linear,
+    /// None: the model is run for its hidden states.
+    lm_head: Option<Linear>,
     /// One for each of the configuration's kinds, `[positions, dim]`: cosines, then sines.
     rope_tables: Vec<Arc<Vec<f32>>>,
 }
@@ -35,12 +36,13 @@ pub(super) struct LayerCache {
 
 impl Decoder {
     /// Takes the weights that `config` asks for. Sequences have up to `positions` tokens; what depends
-    /// on the length that was asked for goes by `served`.
+    /// on the length that was asked for goes by `served`. One that `pools` needs no LM head.
     pub(super) fn load(
         config: DecoderConfig,
         weights: &Weights<'_>,
         positions: usize,
         served: usize,
+        pools: bool,
     ) -> std::result::Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden, config.vocab);
         let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden)?;
@@ -48,10 +50,12 @@ impl Decoder {
             .map(|index| Layer::load(&config, weights, index))
             .collect::<std::result::Result<_, _>>()?;
         let norm = NormTensor::new("model.norm.weight", hidden).load(&config, weights)?;
-        let lm_head = if config.tied && !weights.has("lm_head.weight") {
-            embedding.as_linear()
+        let lm_head = if pools {
+            None
+        } else if config.tied && !weights.has("lm_head.weight") {
+            Some(embedding.as_linear())
         } else {
-            weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?
+            Some(weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?)
         };
         let rope_tables = config
             .ropes
@@ -68,9 +72,13 @@ impl Decoder {
         })
     }
 
-    /// Runs a batch: `[T]` token ids → logits of `batch.logits_idx`, `[R, V]` f32. Keys and values of
-    /// its tokens are written to `caches`, one a layer.
-    pub(super) fn forward(&self, batch: &Batch, caches: &[LayerCache]) -> Result<Option<Tensor>> {
+    /// Runs a batch: `[T]` token ids → hidden states of `batch.logits_idx` behind the last norm,
+    /// `[R, hidden]`. Keys and values of its tokens are written to `caches`, one a layer.
+    pub(super) fn hidden_states(
+        &self,
+        batch: &Batch,
+        caches: &[LayerCache],
+    ) -> Result<Option<Tensor>> {
         let mut x = self.embed(&batch.input_ids)?;
         for (index, cache) in caches.iter().enumerate() {
             x = self.layer(index, &x, batch, cache)?;
@@ -79,8 +87,18 @@ impl Decoder {
             return Ok(None);
         }
         let rows = Tensor::new(batch.logits_idx.as_slice(), x.device())?;
-        let x = self.norm.forward(&x.index_select(&rows, 0)?)?;
-        let logits = self.lm_head.forward_wide(&x)?;
+        self.norm.forward(&x.index_select(&rows, 0)?).map(Some)
+    }
+
+    /// The same, → logits, `[R, V]` f32.
+    pub(super) fn forward(&self, batch: &Batch, caches: &[LayerCache]) -> Result<Option<Tensor>> {
+        let Some(x) = self.hidden_states(batch, caches)? else {
+            return Ok(None);
+        };
+        let Some(lm_head) = &self.lm_head else {
+            candle_core::bail!("the model was loaded without an LM head");
+        };
+        let logits = lm_head.forward_wide(&x)?;
         let scale = LogitsScale {
             divisor: self.config.logits_divisor,
             softcap: self.config.final_softcap,
@@ -183,6 +201,7 @@ impl Decoder {
         cache.values.inplace_op2(&v, &write)?;
         let attention = PagedAttention {
             batch,
+            causal: true,
             scale: attention_scale,
             softcap: attention_softcap,
             window,

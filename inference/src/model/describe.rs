@@ -3,9 +3,8 @@
 use candela_flags::EngineFlags;
 
 use super::{
-    config::{DecoderConfig, MlpConfig, QkNorm},
-    free_memory::free_bytes,
-    load::{ModelError, Opened, dtype_name},
+    config::{DecoderConfig, EncoderConfig, MlpConfig, ModelConfig, QkNorm},
+    load::{Embeddings, ModelError, Opened, dtype_name},
     memory::{MemoryError, MemoryPlan},
     progress::LoadProgress,
     source::ModelFiles,
@@ -32,6 +31,8 @@ pub struct Description {
     pub context: usize,
     /// Layers with a sliding window, and its tokens.
     pub window: Option<(usize, usize)>,
+    /// The embeddings that it makes, if it is run for that.
+    pub embeddings: Option<Embeddings>,
     /// Tokens with which it ends an answer.
     pub eos_token_ids: Vec<u32>,
     /// What it takes of memory with these flags on this machine, or why it does not fit.
@@ -46,31 +47,43 @@ pub struct Description {
 /// [`ModelError`], naming file, tensor or setting, as loading would.
 pub fn describe(files: &ModelFiles, flags: &EngineFlags) -> Result<Description, ModelError> {
     let progress = LoadProgress::default();
-    let Opened {
-        config,
-        dtype,
-        weights,
-        size,
-    } = Opened::new(files, flags, &progress)?;
-    let windows: Vec<usize> = config
-        .layers
-        .iter()
-        .filter_map(|layer| layer.window)
-        .collect();
+    let opened = Opened::new(files, flags, &progress)?;
+    let config = &opened.config;
+    let (shape, windows) = match config {
+        ModelConfig::Decoder(config) => {
+            let windows = config.layers.iter().filter_map(|layer| layer.window);
+            (shape(config), windows.collect())
+        }
+        ModelConfig::Encoder(config) => (encoder_shape(config), Vec::new()),
+    };
     Ok(Description {
-        architecture: config.architecture,
-        parameters: size.parameters,
-        shape: shape(&config),
-        vocab_size: config.vocab,
-        dtype: dtype_name(dtype),
-        quantization: weights.block_types(),
-        context: config.context,
+        architecture: config.architecture(),
+        parameters: opened.size.parameters,
+        shape,
+        vocab_size: config.vocab(),
+        saved_dtype: config.saved_dtype().map(str::to_owned),
+        dtype: dtype_name(opened.dtype),
+        quantization: opened.weights.block_types(),
+        context: opened.context(),
         window: windows.first().map(|&window| (windows.len(), window)),
-        memory: MemoryPlan::new(&config, size.bytes, dtype, flags, free_bytes()),
-        saved_dtype: config.saved_dtype,
-        eos_token_ids: config.eos_token_ids,
-        unknown_keys: config.unknown_keys,
+        embeddings: opened.embeddings(),
+        eos_token_ids: config.eos_token_ids().to_vec(),
+        memory: opened.plan(flags),
+        unknown_keys: config.unknown_keys().to_vec(),
     })
+}
+
+/// As in "6 layers, hidden 384, heads 12 of 32, MLP 1536".
+fn encoder_shape(config: &EncoderConfig) -> String {
+    let EncoderConfig {
+        hidden,
+        heads,
+        layers,
+        intermediate,
+        ..
+    } = config;
+    let head_dim = config.head_dim();
+    format!("{layers} layers, hidden {hidden}, heads {heads} of {head_dim}, MLP {intermediate}")
 }
 
 /// As in "28 layers, hidden 1024, heads 16 (8 of KV) of 128, MLP 3072, tied embedding".

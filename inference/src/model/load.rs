@@ -5,14 +5,15 @@ use candle_core::DType;
 
 use super::{
     bytes::Bytes,
-    config::{ConfigError, DecoderConfig},
-    cpu::CpuRunner,
+    config::{ConfigError, ModelConfig},
+    cpu::{CpuRunner, EncoderRunner},
     decoder::Decoder,
+    encoder::Encoder,
     free_memory::free_bytes,
-    memory::{MemoryError, MemoryPlan},
+    memory::{MemoryError, MemoryPlan, Needs},
+    pooling::{Pooling, PoolingError, PoolingType},
     progress::LoadProgress,
-    runner::BLOCK_TOKENS,
-    runner::Runner,
+    runner::{BLOCK_TOKENS, Runner, RunnerType},
     source::{ModelFiles, SourceError},
     weights::{Weights, WeightsError, WeightsSize},
 };
@@ -26,6 +27,9 @@ pub enum ModelError {
     /// The configuration is not one we run.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It cannot be run in the way asked for.
+    #[error(transparent)]
+    Pooling(#[from] PoolingError),
     /// The tensors are not as the configuration says.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -51,6 +55,25 @@ pub struct LoadedModel {
     pub kv_blocks: usize,
     /// Type of weights, activations and cache.
     pub dtype: &'static str,
+    /// What the runner is for.
+    pub runner_type: RunnerType,
+    /// How it makes embeddings, if it is run for that.
+    pub embeddings: Option<Embeddings>,
+}
+
+/// The embeddings that a model makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embeddings {
+    /// Numbers of a vector.
+    pub dimensions: usize,
+    /// Which hidden states make it, for people.
+    pub pooling: String,
+    /// It is made one long unless a request asks otherwise.
+    pub normalize: bool,
+    /// Texts are written in small letters first.
+    pub lowercase: bool,
+    /// It may be cut to these lengths; to any, where there are none. `None`: it may not.
+    pub matryoshka: Option<Vec<usize>>,
 }
 
 /// Loads a model, as `flags` ask.
@@ -62,33 +85,52 @@ pub fn load(
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
-    let Opened {
-        config,
-        dtype,
-        weights,
-        size,
-    } = Opened::new(files, flags, progress)?;
-    if !config.unknown_keys.is_empty() {
-        let keys = config.unknown_keys.join(", ");
+    let opened = Opened::new(files, flags, progress)?;
+    let unknown = opened.config.unknown_keys();
+    if !unknown.is_empty() {
+        let keys = unknown.join(", ");
         tracing::warn!("config.json: keys that this engine does not know have no effect: {keys}");
     }
-    let plan = MemoryPlan::new(&config, size.bytes, dtype, flags, free_bytes())?;
+    let plan = opened.plan(flags)?;
     log_plan(&plan);
-    let asked = flags.max_model_len.map(|len| len.as_usize());
-    let served = asked.unwrap_or(config.context);
-    let decoder = Decoder::load(config.clone(), &weights, plan.max_model_len, served)?;
+    let (embeddings, runner_type) = (opened.embeddings(), opened.runner_type());
+    let Opened {
+        config,
+        pooling,
+        dtype,
+        weights,
+        ..
+    } = opened;
+    let (vocab_size, eos_token_ids) = (config.vocab(), config.eos_token_ids().to_vec());
+    let runner: Box<dyn Runner> = match (config, pooling) {
+        (ModelConfig::Encoder(config), pooling) => {
+            let encoder = Encoder::load(config.clone(), &weights)?;
+            // Chosen for every encoder: it can be run for nothing else.
+            let kind = pooling.map_or(PoolingType::Cls, |pooling| pooling.kind);
+            let runner = EncoderRunner::new(&config, encoder, kind, dtype, plan.kv_blocks);
+            Box::new(runner.map_err(ModelError::Cache)?)
+        }
+        (ModelConfig::Decoder(config), pooling) => {
+            let asked = flags.max_model_len.map(|len| len.as_usize());
+            let served = asked.unwrap_or(config.context);
+            let (positions, pools) = (plan.max_model_len, pooling.is_some());
+            let decoder = Decoder::load(*config.clone(), &weights, positions, served, pools)?;
+            let runner = CpuRunner::new(&config, decoder, dtype, plan.kv_blocks);
+            Box::new(runner.map_err(ModelError::Cache)?)
+        }
+    };
     if let Some(summary) = weights.quantized() {
         tracing::info!("--quantization: {summary}");
     }
-    let runner =
-        CpuRunner::new(&config, decoder, dtype, plan.kv_blocks).map_err(ModelError::Cache)?;
     Ok(LoadedModel {
-        runner: Box::new(runner),
+        runner,
         max_model_len: plan.max_model_len,
-        vocab_size: config.vocab,
-        eos_token_ids: config.eos_token_ids,
+        vocab_size,
+        eos_token_ids,
         kv_blocks: plan.kv_blocks,
         dtype: dtype_name(dtype),
+        runner_type,
+        embeddings,
     })
 }
 
@@ -97,12 +139,14 @@ pub fn load(
 /// # Errors
 /// [`ModelError`], as for [`load`].
 pub fn vocab_size(files: &ModelFiles) -> Result<usize, ModelError> {
-    Ok(DecoderConfig::parse(&files.read("config.json")?, None)?.vocab)
+    Ok(ModelConfig::parse(&files.read("config.json")?, None)?.vocab())
 }
 
 /// A model whose files are mapped and whose configuration is read.
 pub(super) struct Opened<'a> {
-    pub(super) config: DecoderConfig,
+    pub(super) config: ModelConfig,
+    /// How it makes embeddings, if it is run for that.
+    pub(super) pooling: Option<Pooling>,
     pub(super) dtype: DType,
     pub(super) weights: Weights<'a>,
     pub(super) size: WeightsSize,
@@ -115,16 +159,55 @@ impl<'a> Opened<'a> {
         progress: &'a LoadProgress,
     ) -> Result<Self, ModelError> {
         let generation = files.read_optional("generation_config.json")?;
-        let config = DecoderConfig::parse(&files.read("config.json")?, generation.as_deref())?;
+        let config = ModelConfig::parse(&files.read("config.json")?, generation.as_deref())?;
+        let pooling = Pooling::choose(files, &config, flags.runner)?;
         let dtype = choose_dtype(&config, files, flags.dtype)?;
         let weights = Weights::open(files, dtype, flags.quantization, progress)?;
         weights.check_types()?;
         let size = weights.size();
         Ok(Self {
             config,
+            pooling,
             dtype,
             weights,
             size,
+        })
+    }
+
+    /// Longest sequence it can be run for.
+    pub(super) fn context(&self) -> usize {
+        let limit = self.pooling.as_ref().and_then(|p| p.max_seq_length);
+        let context = self.config.context();
+        limit.map_or(context, |limit| limit.min(context))
+    }
+
+    /// What it takes of memory with these flags on this machine.
+    pub(super) fn plan(&self, flags: &EngineFlags) -> Result<MemoryPlan, MemoryError> {
+        let (context, dtype) = (self.context(), self.dtype);
+        let needs = match &self.config {
+            ModelConfig::Decoder(config) => Needs::of_decoder(config, context, dtype, flags),
+            ModelConfig::Encoder(config) => Needs::of_encoder(config, context, dtype, flags),
+        };
+        MemoryPlan::new(&needs, self.size.bytes, flags, free_bytes())
+    }
+
+    pub(super) fn runner_type(&self) -> RunnerType {
+        match self.pooling {
+            None => RunnerType::Generate,
+            Some(_) => RunnerType::Pooling {
+                whole_prompts: matches!(self.config, ModelConfig::Encoder(_)),
+            },
+        }
+    }
+
+    /// The embeddings it makes, if it is run for that.
+    pub(super) fn embeddings(&self) -> Option<Embeddings> {
+        self.pooling.as_ref().map(|pooling| Embeddings {
+            dimensions: self.config.hidden(),
+            pooling: pooling.kind.to_string(),
+            normalize: pooling.normalize,
+            lowercase: pooling.lowercase,
+            matryoshka: pooling.matryoshka.clone(),
         })
     }
 }
@@ -155,14 +238,14 @@ fn log_plan(plan: &MemoryPlan) {
 /// The type asked for; with `auto` the type the model was saved in, f16 as f32 (its range is
 /// narrower than bf16's precision is coarse).
 fn choose_dtype(
-    config: &DecoderConfig,
+    config: &ModelConfig,
     files: &ModelFiles,
     asked: Dtype,
 ) -> Result<DType, WeightsError> {
     let saved = match asked {
         Dtype::Bfloat16 => return Ok(DType::BF16),
         Dtype::Float32 => return Ok(DType::F32),
-        Dtype::Auto => config.saved_dtype.as_deref(),
+        Dtype::Auto => config.saved_dtype(),
     };
     let bfloat16 = match saved {
         Some(name) => name == "bfloat16",

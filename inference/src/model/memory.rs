@@ -6,7 +6,7 @@ use candle_core::DType;
 
 use super::{
     bytes::Bytes,
-    config::{DecoderConfig, MlpConfig},
+    config::{DecoderConfig, EncoderConfig, MlpConfig},
     runner::{BLOCK_TOKENS, PROMPT_LOGITS_ROWS_MAX, blocks_for},
 };
 
@@ -34,7 +34,8 @@ pub enum MemoryError {
     /// Longer than the model was made for.
     #[error(
         "--max-model-len {asked} is more than the model was made for: {context} tokens, by \
-         max_position_embeddings and the rope settings of its config.json"
+         max_position_embeddings and the rope settings of its config.json, or max_seq_length of its \
+         sentence_bert_config.json"
     )]
     BeyondModel {
         /// Tokens asked for.
@@ -143,28 +144,27 @@ impl MemoryPlan {
         self.kv_blocks * self.kv_block_bytes
     }
 
-    /// From what the model is, the flags, and at most half of what the model leaves of the `free`
+    /// From what the model needs, the flags, and at most half of what the model leaves of the `free`
     /// bytes where they leave the cache's size open.
     pub(super) fn new(
-        config: &DecoderConfig,
+        needs: &Needs,
         weights_bytes: usize,
-        dtype: DType,
         flags: &EngineFlags,
         free: Option<usize>,
     ) -> Result<Self, MemoryError> {
-        let context = config.context;
+        let context = needs.context;
         let asked = flags.max_model_len.map(|len| len.as_usize());
         if let Some(asked) = asked.filter(|&asked| asked > context) {
             return Err(MemoryError::BeyondModel { asked, context });
         }
         let wanted = asked.unwrap_or(context);
-        let rope_dims: usize = config.ropes.iter().map(|rope| rope.dim).sum();
+        let rope_bytes = |positions: usize| needs.rope_dims * positions * size_of::<f32>();
         let mut plan = Self {
             weights_bytes,
-            activation_bytes: activation_bytes(config, dtype, flags),
-            rope_bytes: rope_dims * wanted * size_of::<f32>(),
+            activation_bytes: needs.activation_bytes,
+            rope_bytes: rope_bytes(wanted),
             kv_blocks: 0,
-            kv_block_bytes: block_bytes(config, dtype),
+            kv_block_bytes: needs.block_bytes,
             max_model_len: wanted,
             limited_by: if asked.is_some() {
                 ContextLimit::Flag
@@ -172,9 +172,10 @@ impl MemoryPlan {
                 ContextLimit::Model
             },
         };
-        plan.kv_blocks = plan.blocks(flags, free.map(|free| plan.left_of(free)).transpose()?)?;
+        let left = free.map(|free| plan.left_of(free)).transpose()?;
+        plan.kv_blocks = plan.blocks(flags, left, needs.step_tokens)?;
         let mut plan = plan.fit(asked)?;
-        plan.rope_bytes = rope_dims * plan.max_model_len * size_of::<f32>();
+        plan.rope_bytes = rope_bytes(plan.max_model_len);
         Ok(plan)
     }
 
@@ -190,15 +191,23 @@ impl MemoryPlan {
     }
 
     /// Blocks that the flags ask for, or that `left` bytes give.
-    fn blocks(&self, flags: &EngineFlags, left: Option<usize>) -> Result<usize, MemoryError> {
+    fn blocks(
+        &self,
+        flags: &EngineFlags,
+        left: Option<usize>,
+        step_tokens: Option<usize>,
+    ) -> Result<usize, MemoryError> {
         let fit = left.map_or(usize::MAX, |left| left / self.kv_block_bytes);
         let asked = match (flags.num_gpu_blocks_override, flags.kv_cache_memory_bytes) {
             (Some(blocks), _) => blocks.as_usize(),
             (None, Some(bytes)) => bytes.as_usize() / self.kv_block_bytes,
             (None, None) => {
                 let sequences = flags.max_num_seqs.as_usize();
+                // The last block of each sequence may be almost empty.
+                let of_a_step = step_tokens.map(|tokens| blocks_for(tokens) + sequences);
                 return Ok(sequences
                     .saturating_mul(blocks_for(self.max_model_len))
+                    .min(of_a_step.unwrap_or(usize::MAX))
                     .min(fit / 2));
             }
         };
@@ -243,6 +252,60 @@ impl MemoryPlan {
             None => {}
         }
         Ok(self)
+    }
+}
+
+/// What a model takes of memory, by what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Longest sequence it can be run for.
+    context: usize,
+    /// Rotary dimensions of a position, over all kinds.
+    rope_dims: usize,
+    /// Bytes of a block of the KV cache.
+    block_bytes: usize,
+    activation_bytes: usize,
+    /// The cache is empty after every step, and holds so many tokens at most; `None`: it fills.
+    step_tokens: Option<usize>,
+}
+
+impl Needs {
+    /// Of a decoder for sequences of up to `context` tokens.
+    pub(super) fn of_decoder(
+        config: &DecoderConfig,
+        context: usize,
+        dtype: DType,
+        flags: &EngineFlags,
+    ) -> Self {
+        Self {
+            context,
+            rope_dims: config.ropes.iter().map(|rope| rope.dim).sum(),
+            block_bytes: block_bytes(config, dtype),
+            activation_bytes: activation_bytes(config, dtype, flags),
+            step_tokens: None,
+        }
+    }
+
+    /// Of an encoder, whose blocks hold keys and values of one layer at a time.
+    pub(super) fn of_encoder(
+        config: &EncoderConfig,
+        context: usize,
+        dtype: DType,
+        flags: &EngineFlags,
+    ) -> Self {
+        let (wide, narrow) = (size_of::<f32>(), dtype.size_in_bytes());
+        let longest = flags.max_model_len.map_or(context, |len| len.as_usize());
+        let tokens = flags.max_num_batched_tokens.as_usize().max(longest);
+        let (hidden, inner) = (config.hidden, config.intermediate);
+        let attention = 3 * hidden * (wide + 2 * narrow) + hidden * (2 * wide + narrow);
+        let mlp = (hidden + inner) * wide + inner * (wide + 2 * narrow) + hidden * (wide + narrow);
+        Self {
+            context,
+            rope_dims: 0,
+            block_bytes: 2 * hidden * BLOCK_TOKENS * narrow,
+            activation_bytes: tokens * (4 * hidden * narrow + attention.max(mlp)),
+            step_tokens: Some(tokens),
+        }
     }
 }
 

@@ -14,6 +14,10 @@ fn config() -> DecoderConfig {
     DecoderConfig::parse(json, None).unwrap()
 }
 
+fn needs(flags: &EngineFlags) -> Needs {
+    Needs::of_decoder(&config(), 2048, DType::BF16, flags)
+}
+
 /// With this much left by the model.
 fn plan(change: impl FnOnce(&mut EngineFlags), left: usize) -> Result<MemoryPlan, MemoryError> {
     let mut flags = EngineFlags::for_model("m");
@@ -21,7 +25,7 @@ fn plan(change: impl FnOnce(&mut EngineFlags), left: usize) -> Result<MemoryPlan
     let activations = activation_bytes(&config(), DType::BF16, &flags);
     let wanted = flags.max_model_len.map_or(2048, |len| len.as_usize());
     let free = left.saturating_add(MODEL + activations + wanted * 16 * 4);
-    MemoryPlan::new(&config(), MODEL, DType::BF16, &flags, Some(free))
+    MemoryPlan::new(&needs(&flags), MODEL, &flags, Some(free))
 }
 
 #[test]
@@ -62,8 +66,23 @@ fn what_does_not_fit_is_refused_with_the_number_that_does() {
 #[test]
 fn weights_beyond_the_free_memory_are_refused_before_they_are_read() {
     let flags = EngineFlags::for_model("m");
-    let plan = MemoryPlan::new(&config(), MODEL, DType::BF16, &flags, Some(MODEL));
+    let plan = MemoryPlan::new(&needs(&flags), MODEL, &flags, Some(MODEL));
     let error = plan.unwrap_err().to_string();
     assert!(error.contains("weights 1.0 MiB"), "{error}");
     assert!(error.contains("--quantization"), "{error}");
+}
+
+#[test]
+fn an_encoder_has_blocks_for_one_step_and_one_layer() {
+    let json = br#"{"architectures": ["BertModel"], "hidden_size": 64, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100,
+        "max_position_embeddings": 2048}"#;
+    let config = EncoderConfig::parse(json).unwrap().unwrap();
+    let flags = EngineFlags::for_model("m");
+    let needs = Needs::of_encoder(&config, 2048, DType::F32, &flags);
+    let plan = MemoryPlan::new(&needs, MODEL, &flags, None).unwrap();
+    assert_eq!(plan.kv_block_bytes, 2 * 32 * 64 * 4);
+    // A whole text fits in a step, though --max-num-batched-tokens is less.
+    assert_eq!((plan.kv_blocks, plan.max_model_len), (2048 / 32 + 64, 2048));
+    assert!(plan.activation_bytes > 2048 * (3 * 64 + 128) * 4);
 }

@@ -1,8 +1,9 @@
-//! The model: one config-driven decoder, its weights and its operations. candle lives here.
+//! The model: one config-driven decoder and one encoder, their weights and operations. candle lives here.
 //!
 //! `source.rs` finds the files, `config/` reads what the model is, `weights.rs` gives its tensors by
 //! name (`shards.rs` has those of safetensors files, `gguf/` those of GGUF files), `decoder.rs` is the
-//! forward pass, `layer.rs` the weights of a layer, `ops/` the hot operations, `cpu.rs` the
+//! forward pass, `layer.rs` the weights of a layer, `encoder.rs` both for encoders, `pooling.rs` how their
+//! states become a vector, `ops/` the hot operations, `cpu.rs` the
 //! [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache.
 
@@ -11,6 +12,7 @@ mod config;
 mod cpu;
 mod decoder;
 mod describe;
+mod encoder;
 mod free_memory;
 mod gguf;
 mod layer;
@@ -18,10 +20,12 @@ mod load;
 mod mapped;
 mod memory;
 mod ops;
+mod pooling;
 mod progress;
 mod quantization;
 mod rope;
 pub mod runner;
+mod safetensors_header;
 mod saved;
 mod shards;
 mod source;
@@ -31,8 +35,10 @@ pub use bytes::Bytes;
 pub use config::ConfigError;
 pub use describe::{Description, describe};
 pub use gguf::GgufError;
-pub use load::{LoadedModel, ModelError, load, vocab_size};
+pub use load::{Embeddings, LoadedModel, ModelError, load, vocab_size};
 pub use memory::{ContextLimit, MemoryError, MemoryPlan};
+pub use pooling::PoolingError;
 pub use progress::LoadProgress;
-pub use source::{ModelFiles, SourceError, open};
+pub use safetensors_header::{SAFETENSORS_HEADER_BYTES_MAX, check_safetensors};
+pub use source::{MODEL_FILE_BYTES_MAX, ModelFiles, SourceError, open};
 pub use weights::WeightsError;

@@ -9,7 +9,13 @@ use super::ops::BlockType;
 /// Routers of mixtures of experts stay as they are: a little error there changes which experts run.
 const ROUTERS: [&str; 2] = ["mlp.gate.weight", "block_sparse_moe.gate.weight"];
 /// Embedding and LM head suffer most from few bits: they get eight whatever is asked.
-const EIGHT_BITS: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
+const EIGHT_BITS: [&str; 5] = [
+    "embed_tokens.weight",
+    "lm_head.weight",
+    "word_embeddings.weight",
+    "position_embeddings.weight",
+    "token_type_embeddings.weight",
+];
 
 /// How one matrix is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -112,6 +112,34 @@ impl Batch {
     }
 }
 
+/// What a model is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunnerType {
+    /// To go on with a text, token by token.
+    Generate,
+    /// To make a vector of a text.
+    Pooling {
+        /// A text goes through the model in one step, since its tokens see those behind them.
+        whole_prompts: bool,
+    },
+}
+
+/// Vectors of texts, one below the other, as a runner pools them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pooled {
+    /// Numbers of each.
+    pub width: usize,
+    /// `[R, width]`
+    pub data: Vec<f32>,
+}
+
+impl Pooled {
+    /// One of the vectors.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.width..(row + 1) * self.width]
+    }
+}
+
 /// A forward pass that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the forward pass failed: {0}")]
@@ -131,4 +159,13 @@ pub trait Runner: Send {
     /// [`RunnerError`] when the pass failed; the engine then runs its sequences one by one, and stops if
     /// it is the device that is broken.
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError>;
+
+    /// Runs the batch of a model that is run for [`RunnerType::Pooling`]: fills `pooled` with the vector
+    /// of each sequence whose last token is among `logits_idx`, `[R, width]`. The same is guaranteed.
+    ///
+    /// # Errors
+    /// [`RunnerError`] when the pass failed, or the model is run to generate.
+    fn pool(&mut self, _batch: &Batch, _pooled: &mut Pooled) -> Result<(), RunnerError> {
+        Err(RunnerError("the model is run to generate".to_owned()))
+    }
 }

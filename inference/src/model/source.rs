@@ -1,12 +1,17 @@
 //! Where a model's files are: a folder, a GGUF file, or the demo model that is compiled in.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
 use super::gguf::{GgufError, GgufModel};
+
+/// Largest file of a model that is read as a whole: configuration, index, tokenizer. The largest
+/// tokenizers in use have 35 MB. Weights are mapped.
+pub const MODEL_FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// A file of a model cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +159,20 @@ impl ModelFiles {
         }
         match self.locate(name)? {
             Location::Memory(bytes) => Ok(bytes.to_vec()),
-            Location::Disk(path) => fs::read(&path).map_err(|error| at(&path, error)),
+            Location::Disk(path) => {
+                let read = || {
+                    let mut bytes = Vec::new();
+                    let file = fs::File::open(&path)?;
+                    file.take(MODEL_FILE_BYTES_MAX + 1)
+                        .read_to_end(&mut bytes)?;
+                    if bytes.len() as u64 > MODEL_FILE_BYTES_MAX {
+                        let message = format!("more than {MODEL_FILE_BYTES_MAX} bytes");
+                        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+                    }
+                    Ok(bytes)
+                };
+                read().map_err(|error| at(&path, error))
+            }
         }
     }
 
@@ -180,14 +198,14 @@ impl ModelFiles {
         }
     }
 
-    /// Where a file is. `name` is a file's name, never a path.
+    /// Where a file is. `name` is a file's name, or its way below the model's folder, never out of it.
     pub(super) fn locate(&self, name: &str) -> Result<Location, SourceError> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         match &self.0 {
             Source::Folder(folder) => {
-                let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+                let inside = |part| matches!(part, Component::Normal(_));
                 let path = folder.join(name);
-                let there = plain && path.is_file();
+                let there = Path::new(name).components().all(inside) && path.is_file();
                 there
                     .then_some(Location::Disk(path))
                     .ok_or_else(|| at(&folder.join(name), missing()))

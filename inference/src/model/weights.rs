@@ -15,6 +15,7 @@ use super::{
     ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
+    safetensors_header::SAFETENSORS_HEADER_BYTES_MAX,
     saved::{Saved, SavedType},
     shards::Shards,
     source::{ModelFiles, SourceError},
@@ -33,6 +34,35 @@ pub enum WeightsError {
         file: String,
         /// What is wrong.
         error: safetensors::SafeTensorError,
+    },
+    /// An entry of a file's header is wrong.
+    #[error("{file}: tensor {name}: {problem}")]
+    HeaderTensor {
+        /// The file.
+        file: String,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A header that would take too much memory.
+    #[error(
+        "{file}: its header is said to have {bytes} bytes; at most {SAFETENSORS_HEADER_BYTES_MAX} \
+         are read"
+    )]
+    HeaderTooLarge {
+        /// The file.
+        file: String,
+        /// What it says of its header.
+        bytes: u64,
+    },
+    /// A file of a model in several files cannot be had.
+    #[error("{error}; model.safetensors.index.json says that tensor {name} is in it")]
+    Shard {
+        /// A tensor of it.
+        name: String,
+        /// What is wrong with the file.
+        error: SourceError,
     },
     /// The index of a model in several files is malformed.
     #[error("model.safetensors.index.json: {0}")]
@@ -150,7 +180,7 @@ impl<'a> Weights<'a> {
     /// Whether the model has this tensor.
     pub(super) fn has(&self, name: &str) -> bool {
         match &self.tensors {
-            Tensors::Shards(shards) => shards.has(name),
+            Tensors::Shards(shards) => shards.has(name) || shards.has(headless(name)),
             Tensors::Gguf(model) => model.has(name),
         }
     }
@@ -302,7 +332,7 @@ impl<'a> Weights<'a> {
             name: name.to_owned(),
         };
         let saved = match &self.tensors {
-            Tensors::Shards(shards) => shards.find(name),
+            Tensors::Shards(shards) => shards.find(name).or_else(|| shards.find(headless(name))),
             Tensors::Gguf(model) => model.find(name),
         };
         let saved = saved.ok_or_else(missing)?;
@@ -330,6 +360,11 @@ impl<'a> Weights<'a> {
             .fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
         Ok(made)
     }
+}
+
+/// The name of a decoder's tensor in the files of a model that was saved without its LM head.
+fn headless(name: &str) -> &str {
+    name.strip_prefix("model.").unwrap_or(name)
 }
 
 fn is_read(saved: &Saved<'_>) -> Result<(), WeightsError> {

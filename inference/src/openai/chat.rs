@@ -1,12 +1,13 @@
 //! `POST /v1/chat/completions`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ChoiceLogprobs, PromptLogprobs, Usage};
 
 /// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
@@ -16,10 +17,14 @@ pub struct ChatRequest {
     pub logprobs: Option<bool>,
     /// Report those of so many likeliest tokens beside it.
     pub top_logprobs: Option<i64>,
-    /// Not honoured.
+    /// What the model may call.
     pub tools: Option<Vec<Value>>,
-    /// Not honoured.
+    /// Whether it calls one, and which.
     pub tool_choice: Option<Value>,
+    /// Several calls at once; the default.
+    pub parallel_tool_calls: Option<bool>,
+    /// vLLM: report what the model thought; the default.
+    pub include_reasoning: Option<bool>,
     /// vLLM: end the prompt where the assistant begins; the default.
     pub add_generation_prompt: Option<bool>,
     /// vLLM: go on with the last message.
@@ -33,7 +38,7 @@ pub struct ChatRequest {
 }
 
 /// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Who speaks; a role that we do not know is the template's to judge.
     pub role: String,
@@ -45,7 +50,7 @@ pub struct ChatMessage {
 }
 
 /// A message's content: text, or a list of parts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a string or a list of objects with a type"
@@ -58,17 +63,19 @@ pub enum Content {
 }
 
 /// A part of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ContentPart {
     /// `text` is the kind that a language model reads.
     #[serde(rename = "type")]
     pub kind: String,
     /// The text of a `text` part.
     pub text: Option<String>,
+    /// The text of a `refusal` part.
+    pub refusal: Option<String>,
 }
 
 /// An answer that is not streamed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -96,7 +103,7 @@ pub struct ChatCompletion {
 }
 
 /// One of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChoice {
     /// Which of the answers.
     pub index: usize,
@@ -104,7 +111,7 @@ pub struct ChatChoice {
     pub message: AssistantMessage,
     /// With `logprobs`.
     pub logprobs: Option<ChoiceLogprobs>,
-    /// `stop` or `length`.
+    /// `stop`, `length` or `tool_calls`.
     pub finish_reason: &'static str,
     /// With `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,18 +119,45 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
-    /// The text.
-    pub content: String,
+    /// The text; null when there are only calls.
+    pub content: Option<String>,
     /// Always null; OpenAI's schema requires the member.
     pub refusal: Option<String>,
+    /// vLLM: what the model thought, with a reasoning parser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The tools it calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallObject>,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ToolCallObject {
+    /// What the tool's answer refers to.
+    pub id: String,
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What is called.
+    pub function: FunctionCall,
+}
+
+/// What is called, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FunctionCall {
+    /// The tool.
+    pub name: String,
+    /// JSON text.
+    pub arguments: String,
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-…`, the same in every chunk.
     pub id: String,
@@ -149,7 +183,7 @@ pub struct ChatChunk {
 }
 
 /// What is new of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunkChoice {
     /// Which of the answers.
     pub index: usize,
@@ -165,7 +199,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChatDelta {
     /// In the answer's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,4 +207,35 @@ pub struct ChatDelta {
     /// More text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// vLLM: more of what the model thought, with a reasoning parser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// New calls, and more of the last one's arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallChunk>,
+}
+
+/// What is new of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ToolCallChunk {
+    /// Which of the answer's calls.
+    pub index: usize,
+    /// In the call's first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `function`, in the call's first chunk.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// What is called.
+    pub function: FunctionChunk,
+}
+
+/// What is new of what is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FunctionChunk {
+    /// In the call's first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// More JSON text.
+    pub arguments: String,
 }

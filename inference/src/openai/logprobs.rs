@@ -1,9 +1,12 @@
 //! Log probabilities, as chats and text completions write them.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// `logprobs` of a choice.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ChoiceLogprobs {
     /// In a chat.
@@ -13,7 +16,7 @@ pub enum ChoiceLogprobs {
 }
 
 /// `logprobs` of a chat's choice.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ChatLogprobs {
     /// One for each token.
     pub content: Vec<ChatTokenLogprob>,
@@ -22,7 +25,7 @@ pub struct ChatLogprobs {
 }
 
 /// A token of the answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatTokenLogprob {
     /// The token itself.
     #[serde(flatten)]
@@ -32,7 +35,7 @@ pub struct ChatTokenLogprob {
 }
 
 /// A token, and how likely it was.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TokenLogprob {
     /// As text, with U+FFFD for parts of a character.
     pub token: String,
@@ -43,7 +46,7 @@ pub struct TokenLogprob {
 }
 
 /// `logprobs` of a text completion's choice: lists of one member for each token.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct CompletionLogprobs {
     /// Characters of the choice's text before the token; in a stream of all its text so far.
     pub text_offset: Vec<usize>,
@@ -57,8 +60,8 @@ pub struct CompletionLogprobs {
 
 /// An object of log probabilities by their tokens' text, the likeliest first. Of tokens with the same
 /// text the first counts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TopLogprobs(Vec<(String, f32)>);
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
+pub struct TopLogprobs(#[schemars(with = "BTreeMap<String, f32>")] Vec<(String, f32)>);
 
 impl TopLogprobs {
     /// Adds a token, unless there is one of the same text.
@@ -79,11 +82,13 @@ impl Serialize for TopLogprobs {
 pub type PromptLogprobs = Vec<Option<PromptTokenLogprobs>>;
 
 /// Tokens in one place of a prompt, an object by their ids: the prompt's own, then the likeliest.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PromptTokenLogprobs(pub Vec<(u32, RankedLogprob)>);
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
+pub struct PromptTokenLogprobs(
+    #[schemars(with = "BTreeMap<String, RankedLogprob>")] pub Vec<(u32, RankedLogprob)>,
+);
 
 /// How likely a token was, and how many were at least as likely.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RankedLogprob {
     /// The natural log probability.
     pub logprob: f32,

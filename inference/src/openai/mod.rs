@@ -8,11 +8,14 @@ mod error;
 mod logprobs;
 mod model;
 mod options;
+pub mod responses;
+mod structured;
 mod usage;
 
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    ChatMessage, ChatRequest, Content, ContentPart,
+    ChatMessage, ChatRequest, Content, ContentPart, FunctionCall, FunctionChunk, ToolCallChunk,
+    ToolCallObject,
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorObject};
@@ -22,6 +25,10 @@ pub use logprobs::{
 };
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
+pub use structured::{
+    GuidedDecoding, JsonSchemaFormat, ResponseFormat, StructuralTag, StructuredOutputs,
+    TaggedStructure,
+};
 pub use usage::{PromptTokensDetails, Usage};
 
 #[cfg(test)]

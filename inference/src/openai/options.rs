@@ -1,11 +1,14 @@
 //! Request fields that chat and text completions share.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::{GuidedDecoding, ResponseFormat, StructuredOutputs};
+
 /// How to sample, when to stop and what to report: OpenAI's fields, then vLLM's. Fields that are not
 /// honoured yet are kept as they came, so that `request` can refuse them unless they are neutral.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct GenerationOptions {
     /// Name of the model.
     pub model: Option<String>,
@@ -33,8 +36,8 @@ pub struct GenerationOptions {
     pub frequency_penalty: Option<f64>,
     /// Added to logits, by token id.
     pub logit_bias: Option<Map<String, Value>>,
-    /// Not honoured.
-    pub response_format: Option<Value>,
+    /// What the answer must follow.
+    pub response_format: Option<ResponseFormat>,
 
     /// Keep the likeliest tokens; 0 and -1 keep all.
     pub top_k: Option<i64>,
@@ -52,8 +55,11 @@ pub struct GenerationOptions {
     pub min_tokens: Option<i64>,
     /// Leave special tokens out of the text; the default.
     pub skip_special_tokens: Option<bool>,
-    /// Not honoured.
-    pub structured_outputs: Option<Value>,
+    /// What the answer must follow, in vLLM's forms.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its former fields. Refused.
+    #[serde(flatten)]
+    pub guided: GuidedDecoding,
     /// Report the log probability of each prompt token, and those of so many likeliest.
     pub prompt_logprobs: Option<i64>,
     /// Write the tokens of log probabilities as `token_id:…`.
@@ -69,7 +75,7 @@ pub struct GenerationOptions {
 }
 
 /// `stop`: a string or a list of strings.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub enum StopStrings {
     /// One.
@@ -89,7 +95,7 @@ impl StopStrings {
 }
 
 /// `stream_options`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct StreamOptions {
     /// One more chunk with the whole request's usage, before `[DONE]`.
     pub include_usage: Option<bool>,

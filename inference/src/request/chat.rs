@@ -1,15 +1,15 @@
 //! A checked chat request.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
-    AnswerLength, CheckedOptions, LogprobsOptions, ModelFacts, RequestError, limits, options,
-    parse, unsupported,
+    AnswerLength, CheckedOptions, LogprobsOptions, ModelFacts, RequestError, ToolUse, limits,
+    messages::template_message,
+    options, parse,
+    tools::{self, ToolFields},
+    unsupported,
 };
-use crate::{
-    openai::{ChatMessage, ChatRequest, Content, ContentPart},
-    prompt::ChatInput,
-};
+use crate::{openai::ChatRequest, prompt::ChatInput};
 
 /// A chat request without a fault that can be seen before its prompt is rendered.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,10 @@ pub struct CheckedChat {
     pub options: CheckedOptions,
     /// What the chat template gets.
     pub input: ChatInput,
+    /// What the answer may do with tools.
+    pub tools: ToolUse,
+    /// Report what the model thought, if that can be told from its answer.
+    pub include_reasoning: bool,
     /// Begin the rendered text with the tokenizer's own special tokens; templates write theirs.
     pub add_special_tokens: bool,
 }
@@ -27,7 +31,11 @@ pub struct CheckedChat {
 /// # Errors
 /// [`RequestError`]: a 400 naming the field, or a 404 for an unknown model.
 pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
-    let object = parse::object(body)?;
+    check_object(parse::object(body)?, facts)
+}
+
+/// Checks a body that is read.
+pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
     let shared: crate::openai::GenerationOptions = parse::fields(&object)?;
     let chat: ChatRequest = parse::fields(&object)?;
     drop(object);
@@ -39,11 +47,37 @@ pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, Reques
     options.report_logprobs(logprobs, 1);
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
+    let include_reasoning = chat.include_reasoning.unwrap_or(true);
+    let (input, tools) = conversation(chat)?;
     Ok(CheckedChat {
         options,
-        input: chat_input(chat)?,
+        input,
+        tools,
+        include_reasoning,
         add_special_tokens,
     })
+}
+
+/// Reads and checks what of a body of `/v1/chat/completions` becomes its prompt.
+///
+/// # Errors
+/// [`RequestError`]: a 400 naming the field.
+pub fn check_conversation(body: &[u8]) -> Result<ChatInput, RequestError> {
+    let chat = parse::fields(&parse::object(body)?)?;
+    Ok(conversation(chat)?.0)
+}
+
+fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
+    let (tool_use, tools) = tools::check(ToolFields {
+        tools: chat.tools.take(),
+        tool_choice: chat.tool_choice.take(),
+        parallel_tool_calls: chat.parallel_tool_calls,
+    })?;
+    let input = ChatInput {
+        tools,
+        ..chat_input(chat)?
+    };
+    Ok((input, tool_use))
 }
 
 fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
@@ -66,61 +100,9 @@ fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
         messages: messages
             .map(|(i, m)| template_message(i, m))
             .collect::<Result<_, _>>()?,
-        tools: chat.tools,
+        tools: None,
         add_generation_prompt,
         continue_final_message,
         kwargs: chat.chat_template_kwargs.unwrap_or_default(),
     })
-}
-
-/// The message as templates expect it: content as one string, tool arguments as objects.
-fn template_message(i: usize, message: ChatMessage) -> Result<Value, RequestError> {
-    let content = match message.content {
-        None => String::new(),
-        Some(Content::Text(text)) => text,
-        Some(Content::Parts(parts)) => joined_text(i, parts)?,
-    };
-    let mut map = Map::new();
-    map.insert("role".to_owned(), message.role.into());
-    map.insert("content".to_owned(), content.into());
-    map.extend(message.rest);
-    if let Some(Value::Array(calls)) = map.get_mut("tool_calls") {
-        calls.iter_mut().for_each(parse_arguments);
-    }
-    Ok(Value::Object(map))
-}
-
-fn joined_text(i: usize, parts: Vec<ContentPart>) -> Result<String, RequestError> {
-    let texts: Vec<String> = parts
-        .into_iter()
-        .enumerate()
-        .map(|(j, part)| match (part.kind.as_str(), part.text) {
-            ("text", Some(text)) => Ok(text),
-            ("text", None) => {
-                let field = format!("messages[{i}].content[{j}].text");
-                let message = format!("{field}: required, but absent");
-                Err(RequestError::invalid(field, message))
-            }
-            (kind, _) => {
-                let kind: String = kind.chars().take(limits::ECHOED_CHARS_MAX).collect();
-                let field = format!("messages[{i}].content[{j}].type");
-                let message = format!("{field}: `{kind}` is not supported; this model reads text");
-                Err(RequestError::invalid(field, message))
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(texts.join("\n"))
-}
-
-/// Clients send a tool call's arguments as JSON text; templates print them with `tojson`.
-fn parse_arguments(call: &mut Value) {
-    let Some(arguments) = call.pointer_mut("/function/arguments") else {
-        return;
-    };
-    if let Some(parsed) = arguments
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok())
-    {
-        *arguments = parsed;
-    }
 }

@@ -1,8 +1,8 @@
 //! A checked text completion request.
 
 use super::{
-    AnswerLength, CheckedOptions, LogprobsOptions, ModelFacts, RequestError, limits, options,
-    parse, unsupported,
+    AnswerLength, CheckedOptions, FieldRoute, LogprobsOptions, ModelFacts, RequestError, limits,
+    options, other_fields::refuse_other_fields, parse, unsupported,
 };
 use crate::openai::{CompletionRequest, GenerationOptions, Prompt};
 
@@ -37,6 +37,7 @@ pub fn check_completion(
     let object = parse::object(body)?;
     let shared: GenerationOptions = parse::fields(&object)?;
     let completion: CompletionRequest = parse::fields(&object)?;
+    refuse_other_fields(FieldRoute::Completions, &object)?;
     drop(object);
     let logprobs = LogprobsOptions::of_completion(&shared, &completion)?;
     let length = match shared.max_tokens {

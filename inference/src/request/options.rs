@@ -2,7 +2,10 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use super::{LogprobsOptions, ModelFacts, RequestError, limits, logits, unsupported};
+use super::{
+    AskedGrammar, LogprobsOptions, ModelFacts, RequestError, limits, logits,
+    structured::asked_grammar, unsupported,
+};
 use crate::{openai::GenerationOptions, sampling::SamplingParams};
 
 /// How to sample, when to stop, and what to report, checked against the model.
@@ -26,6 +29,8 @@ pub struct CheckedOptions {
     pub reporting: Reporting,
     /// Who may share the KV cache with it: requests of the same salt, or all that have none.
     pub cache_salt: Option<Arc<str>>,
+    /// What the answer must follow.
+    pub grammar: Option<AskedGrammar>,
     sampling: SamplingParams,
     /// Prompts of the request.
     prompts: usize,
@@ -74,6 +79,7 @@ impl CheckedOptions {
         let model = served_name(options.model.as_deref(), &facts.served_names)?;
         unsupported::refuse_shared(&options)?;
         let answers = answers(options.n, facts)?;
+        let grammar = asked_grammar(&options)?;
         let sampling = sampling(&options, length, facts)?;
         let streaming = streaming(&options)?;
         let user = options.user.filter(|user| !user.is_empty());
@@ -102,6 +108,7 @@ impl CheckedOptions {
                 user,
             },
             cache_salt: cache_salt(options.cache_salt)?,
+            grammar,
             sampling,
             prompts: 1,
         })
@@ -145,9 +152,9 @@ impl CheckedOptions {
                 return Err(RequestError::invalid(
                     "max_tokens",
                     format!(
-                        "max_tokens: the prompt's {prompt_tokens} tokens and an answer of {tokens} \
-                         do not fit the model's context of {max_model_len} tokens: ask for at most \
-                         {rest}, or shorten {param}"
+                        "max_tokens: this model's maximum context length is {max_model_len} tokens, \
+                         but the prompt's {prompt_tokens} and an answer of {tokens} are more: ask \
+                         for at most {rest}, or shorten {param}"
                     ),
                 ));
             }
@@ -184,6 +191,7 @@ impl CheckedOptions {
 }
 
 /// A 400 for a prompt that leaves no room for an answer. `tokens` is how many it has, or at least has.
+/// LangChain and LiteLLM know the error by its words ("prompt is too long", "maximum context length").
 pub fn prompt_too_long(
     param: &str,
     tokens: impl fmt::Display,
@@ -192,8 +200,8 @@ pub fn prompt_too_long(
     RequestError::invalid(
         param,
         format!(
-            "{param}: the prompt has {tokens} tokens, but the model's context is {max_model_len} \
-             tokens, prompt and answer together: shorten {param}"
+            "{param}: the prompt is too long: this model's maximum context length is \
+             {max_model_len} tokens, prompt and answer together, but it has {tokens}: shorten {param}"
         ),
     )
 }

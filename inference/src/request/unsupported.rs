@@ -1,51 +1,18 @@
 //! Fields that this server does not honour. A neutral value asks for nothing and passes; any other is
 //! refused, since an answer that ignores it would not be the one that was asked for.
 
-use serde_json::Value;
-
 use super::RequestError;
 use crate::openai::{ChatRequest, CompletionRequest, GenerationOptions};
 
 /// Those that both routes have.
 pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestError> {
-    neutral_or(
-        "response_format",
-        options
-            .response_format
-            .as_ref()
-            .is_none_or(|f| f["type"] == "text"),
-        "{\"type\": \"text\"}",
-    )?;
-    neutral_or(
-        "structured_outputs",
-        options.structured_outputs.is_none(),
-        "null",
-    )?;
     // Sequences are taken in the order in which they come, as by vLLM unless it is told otherwise.
     neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")
 }
 
 /// Those of chats.
 pub(super) fn refuse_chat(chat: &ChatRequest) -> Result<(), RequestError> {
-    neutral_or("chat_template", chat.chat_template.is_none(), "null")?;
-    let choice = chat.tool_choice.as_ref().and_then(Value::as_str);
-    let asks_for_tools = chat.tool_choice.is_some() && choice != Some("none");
-    match &chat.tools {
-        Some(tools) if tools.is_empty() => Err(RequestError::invalid(
-            "tools",
-            "tools: an empty list; leave the field out, or name at least one tool",
-        )),
-        Some(_) => neutral_or(
-            "tools",
-            choice == Some("none"),
-            "null, or set tool_choice to \"none\"",
-        ),
-        None if asks_for_tools => Err(RequestError::invalid(
-            "tool_choice",
-            "tool_choice: only with tools",
-        )),
-        None => Ok(()),
-    }
+    neutral_or("chat_template", chat.chat_template.is_none(), "null")
 }
 
 /// Those of text completions. `best_of` must equal `n`: answers are not ranked.

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use super::{
     generation::{Generation, Piece},
     logprobs::{LogprobsFormat, PendingLogprobs},
+    message,
     request_id::RequestId,
     wall_clock,
 };
 use crate::{
     openai::{
-        AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-        ChoiceLogprobs, Completion, CompletionChoice, Usage,
+        ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChoiceLogprobs,
+        Completion, CompletionChoice, Usage,
     },
     prompt::Message,
     request::{CheckedOptions, Streaming},
@@ -134,11 +135,7 @@ impl Format {
                     .enumerate()
                     .map(|(index, mut answer)| ChatChoice {
                         index,
-                        message: AssistantMessage {
-                            role: "assistant",
-                            content: answer.message.content,
-                            refusal: None,
-                        },
+                        message: message::whole(answer.message),
                         logprobs: self.logprobs(generation, index, true, &mut answer.logprobs),
                         finish_reason: answer.finish_reason,
                         token_ids: ids(answer.tokens),
@@ -178,6 +175,7 @@ impl Format {
             let delta = ChatDelta {
                 role: Some("assistant"),
                 content: Some(String::new()),
+                ..ChatDelta::default()
             };
             let prompt = (self.token_ids && index == 0).then(|| generation.prompts()[0].to_vec());
             let choice = ChatChunkChoice {
@@ -217,11 +215,7 @@ impl Format {
         let usage = self.chunk_usage(|| generation.usage_of_answer(index));
         match self.endpoint {
             Endpoint::Chat => {
-                let content = (!delta.content.is_empty()).then_some(delta.content);
-                let delta = ChatDelta {
-                    role: None,
-                    content,
-                };
+                let delta = message::delta(delta);
                 let choice = ChatChunkChoice {
                     index,
                     delta,

@@ -18,9 +18,11 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
-    prompt::{AnswerText, StopMatcher, TokenizerError},
+    grammar::{CompiledGrammar, GrammarError},
+    prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+        CheckedChat, CheckedCompletion, CheckedOptions, PromptInput, RequestError, check_chat,
+        check_completion, grammar_error, prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -29,13 +31,22 @@ use crate::{
 /// A request that the engine can take.
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
+    /// What the answers are read as.
+    syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
     /// The prompts that answers begin with, or none.
     echoes: Vec<Echo>,
+    grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
 
-/// Checks and tokenizes a body, a large one on a thread of its own.
+/// What a job is made of.
+pub(super) enum Checked {
+    Chat(CheckedChat),
+    Completion(CheckedCompletion),
+}
+
+/// Checks and tokenizes a body.
 ///
 /// # Errors
 /// What is wrong with the request.
@@ -44,44 +55,81 @@ pub(super) async fn prepare(
     endpoint: Endpoint,
     body: Bytes,
 ) -> Result<Job, ApiError> {
+    let mut job = checking(serving, body, move |serving, body, arrival| {
+        let checked = match endpoint {
+            Endpoint::Chat => Checked::Chat(check_chat(body, &serving.facts)?),
+            Endpoint::Completion => Checked::Completion(check_completion(body, &serving.facts)?),
+        };
+        job(serving, checked, endpoint.prompt_field(), arrival)
+    })
+    .await?;
+    compile_grammar(serving, &mut job).await?;
+    Ok(job)
+}
+
+/// Compiles the grammar that the job's answers must follow, if there is one.
+///
+/// # Errors
+/// What is wrong with it, or 503 while too many are compiled.
+pub(super) async fn compile_grammar(serving: &Arc<Serving>, job: &mut Job) -> Result<(), ApiError> {
+    if let Some(asked) = job.options.grammar.take() {
+        let compiled = serving.grammars.compile(asked.grammar).await;
+        job.grammar = Some(compiled.map_err(|error| match error {
+            GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            error => grammar_error(&asked.param, &error).into(),
+        })?);
+    }
+    Ok(())
+}
+
+/// Does what takes long with a large body: that one on a thread of its own.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) async fn checking<T: Send + 'static>(
+    serving: &Arc<Serving>,
+    body: Bytes,
+    check: impl FnOnce(&Serving, &[u8], Option<Timestamp>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let arrival = serving.engine.now();
     if body.len() <= limits::INLINE_BODY_BYTES_MAX {
-        return check(serving, endpoint, &body, arrival);
+        return check(serving, &body, arrival);
     }
     let serving = Arc::clone(serving);
-    let checked =
-        tokio::task::spawn_blocking(move || check(&serving, endpoint, &body, arrival)).await;
+    let checked = tokio::task::spawn_blocking(move || check(&serving, &body, arrival)).await;
     checked.unwrap_or_else(|error| {
         tracing::error!(%error, "checking a request failed");
         Err(ApiError::internal())
     })
 }
 
-fn check(
+/// Renders and tokenizes. `field` is the one that holds the prompt.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) fn job(
     serving: &Serving,
-    endpoint: Endpoint,
-    body: &[u8],
+    checked: Checked,
+    field: &str,
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
     let mut echoes = Vec::new();
-    let (options, prompts) = match endpoint {
-        Endpoint::Chat => {
-            let chat = check_chat(body, &serving.facts)?;
+    let (options, syntax, prompts) = match checked {
+        Checked::Chat(mut chat) => {
+            serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
-            (
-                chat.options,
-                vec![encode(serving, "messages", &text, chat.add_special_tokens)?],
-            )
+            let syntax = serving.parsers.read(&mut chat, &text)?;
+            let prompt = encode(serving, field, &text, chat.add_special_tokens)?;
+            (chat.options, syntax, vec![prompt])
         }
-        Endpoint::Completion => {
-            let completion = check_completion(body, &serving.facts)?;
+        Checked::Completion(completion) => {
             let special = completion.add_special_tokens;
             let echo = completion.options.reporting.logprobs.echo;
             let prompts = completion.prompts.into_iter().map(|prompt| {
                 let (ids, text) = match prompt {
                     PromptInput::Ids(ids) => (ids, None),
                     PromptInput::Text(text) => {
-                        (encode(serving, "prompt", &text, special)?, Some(text))
+                        (encode(serving, field, &text, special)?, Some(text))
                     }
                 };
                 if echo {
@@ -89,22 +137,22 @@ fn check(
                 }
                 Ok(ids)
             });
-            (
-                completion.options,
-                prompts.collect::<Result<_, ApiError>>()?,
-            )
+            let prompts = prompts.collect::<Result<_, ApiError>>()?;
+            (completion.options, AnswerSyntax::default(), prompts)
         }
     };
     let max_model_len = serving.facts.max_model_len;
     let prompts = prompts.into_iter().map(|prompt| {
-        let params = options.params_for(prompt.len(), endpoint.prompt_field(), max_model_len)?;
+        let params = options.params_for(prompt.len(), field, max_model_len)?;
         Ok((Arc::from(prompt), params))
     });
     let prompts = prompts.collect::<Result<_, RequestError>>()?;
     Ok(Job {
         options,
+        syntax,
         prompts,
         echoes,
+        grammar: None,
         arrival,
     })
 }
@@ -129,9 +177,8 @@ fn encode(
     text: &str,
     add_special_tokens: bool,
 ) -> Result<Vec<u32>, ApiError> {
-    let fewest = serving.tokenizer.fewest_tokens(text.len());
     let max_model_len = serving.facts.max_model_len;
-    if fewest >= max_model_len {
+    if let Some(fewest) = serving.tokenizer.surely_exceeds(text, max_model_len) {
         return Err(
             prompt_too_long(field, format_args!("at least {fewest}"), max_model_len).into(),
         );
@@ -162,14 +209,21 @@ pub(super) fn submit(
 ) -> Result<Generation, ApiError> {
     let Job {
         options,
+        syntax,
         prompts,
         echoes,
+        grammar,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
     let tokenizer = Arc::clone(&serving.tokenizer);
     let min_tokens = options.min_tokens();
+    let kept = syntax
+        .markers()
+        .filter_map(|marker| tokenizer.token_id(marker));
+    let kept = kept.collect();
     let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
+    let text = text.keeping(kept);
     // Streams that are there already are dropped with the error, which cancels them.
     let streams = prompts.iter().map(|(prompt, params)| {
         serving.engine.submit(GenerateRequest {
@@ -178,7 +232,9 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
-            constraint: None,
+            constraint: grammar
+                .as_ref()
+                .map(|grammar| grammar.constraint(params.ignore_eos)),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })
@@ -198,7 +254,7 @@ pub(super) fn submit(
         streams,
         prompts,
         answers,
-        &text,
+        &AnswerMessage::new(text, &syntax),
         include_stop,
         state.clone(),
         payer,

@@ -5,16 +5,19 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use candela_flags::EngineFlags;
 
 use super::{
+    load_watch::{LOAD_LIMITS, LoadBomb, watched},
+    parsers::{ParserError, Parsers},
     state::{Serving, StartProgress},
     wall_clock,
 };
 use crate::{
-    engine::{self, Clock, EngineConfig, MonotonicClock, Runner},
+    engine::{self, Clock, EngineConfig, MonotonicClock, Runner, RunnerType},
     fetch::{self, DownloadProgress, FetchError, FetchOptions},
+    grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
-    model::{self, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
+    model::{self, Embeddings, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
-    request::{DefaultsError, ModelFacts, SamplingDefaults},
+    request::{DefaultsError, EmbeddingFacts, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
 };
 
@@ -47,6 +50,12 @@ pub enum LoadError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file is a bomb.
+    #[error(transparent)]
+    Bomb(#[from] LoadBomb),
+    /// Answers cannot be read as the flags want.
+    #[error(transparent)]
+    Parser(#[from] ParserError),
     /// The engine did not start.
     #[error("starting the engine: {0}")]
     Engine(io::Error),
@@ -75,6 +84,10 @@ pub struct ModelParts {
     pub kv_blocks: usize,
     /// Type of weights and cache, for the log.
     pub dtype: &'static str,
+    /// What the runner is for.
+    pub runner_type: RunnerType,
+    /// How it makes embeddings, if it is run for that.
+    pub embeddings: Option<Embeddings>,
 }
 
 /// A model that is served, and the thread that runs it.
@@ -97,8 +110,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
         None => SamplingDefaults::default(),
     };
     // Before the weights: what is wrong with it is found at once.
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, model::vocab_size(&files)?)?;
+    let tokenizer = tokenizer(&files, model::vocab_size(&files)?)?;
     let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
@@ -111,6 +123,8 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
             eos_token_ids: model.eos_token_ids,
             kv_blocks: model.kv_blocks,
             dtype: model.dtype,
+            runner_type: model.runner_type,
+            embeddings: model.embeddings,
         },
         flags,
     )
@@ -123,8 +137,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
 pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
     let files = open_model(flags, &Arc::default())?;
     let description = model::describe(&files, flags)?;
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
+    let tokenizer = tokenizer(&files, description.vocab_size)?;
     Ok(Report {
         model: flags.model.clone(),
         description,
@@ -163,18 +176,28 @@ fn chat_template(
             })
         })
         .transpose()?;
-    Ok(ChatTemplate::from_files(TemplateFiles {
+    let files = TemplateFiles {
         flag,
         jinja: files.read_optional("chat_template.jinja")?,
         tokenizer_config: files.read_optional("tokenizer_config.json")?,
-    })?)
+    };
+    let template = || ChatTemplate::from_files(files);
+    Ok(watched("the chat template", LOAD_LIMITS, template)??)
+}
+
+fn tokenizer(files: &ModelFiles, vocab_size: usize) -> Result<Tokenizer, LoadError> {
+    let bytes = files.read("tokenizer.json")?;
+    let tokenizer = move || Tokenizer::from_bytes(&bytes, vocab_size);
+    Ok(watched("tokenizer.json", LOAD_LIMITS, tokenizer)??)
 }
 
 /// Starts an engine.
 ///
 /// # Errors
-/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread.
+/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread,
+/// [`LoadError::Parser`] when answers cannot be read as they want.
 pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, LoadError> {
+    let parsers = Parsers::new(flags, parts.template.as_ref(), &parts.tokenizer)?;
     let log_stats = !flags.disable_log_stats;
     let served_names = served_names(flags);
     let cache = CacheConfig {
@@ -183,16 +206,35 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
     };
     let name = served_names.first().map_or("", String::as_str);
     let metrics = Metrics::new(name, parts.max_model_len, cache, log_stats);
+    let whole_prompts = true;
+    let whole_prompts = parts.runner_type == RunnerType::Pooling { whole_prompts };
+    let step_tokens = flags.max_num_batched_tokens.as_usize();
     let config = EngineConfig {
         max_num_seqs: flags.max_num_seqs.as_usize(),
-        max_num_batched_tokens: flags.max_num_batched_tokens.as_usize(),
+        max_num_batched_tokens: if whole_prompts {
+            step_tokens.max(parts.max_model_len)
+        } else {
+            step_tokens
+        },
         max_queued_requests: flags.max_queued_requests.as_usize(),
         max_model_len: parts.max_model_len,
         kv_blocks: parts.kv_blocks,
-        prefix_caching: flags.enable_prefix_caching,
+        // Where tokens see those behind them, no beginning of a prompt can be used for another.
+        prefix_caching: flags.enable_prefix_caching && !whole_prompts,
         eos_token_ids: parts.eos_token_ids,
+        runner_type: parts.runner_type,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
+    let tokenizer = Arc::new(parts.tokenizer);
+    let grammars = grammar_compiler(
+        &tokenizer,
+        parts.vocab_size,
+        config.eos_token_ids.clone(),
+        MaskClock {
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+    )?;
     let (engine, engine_thread) = engine::start(parts.runner, config, clock, Arc::clone(&metrics))
         .map_err(LoadError::Engine)?;
     let facts = ModelFacts {
@@ -204,11 +246,14 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
             seed: flags.seed,
             ..parts.defaults
         },
+        embeddings: parts.embeddings.map(embedding_facts),
     };
     let serving = Arc::new(Serving {
         engine,
-        tokenizer: Arc::new(parts.tokenizer),
+        tokenizer,
         template: parts.template,
+        parsers,
+        grammars,
         facts,
         metrics,
         root: flags.model.clone(),
@@ -220,6 +265,38 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         dtype: parts.dtype,
         kv_blocks: parts.kv_blocks,
     })
+}
+
+fn embedding_facts(embeddings: Embeddings) -> EmbeddingFacts {
+    let Embeddings {
+        dimensions,
+        pooling: _,
+        normalize,
+        lowercase,
+        matryoshka,
+    } = embeddings;
+    EmbeddingFacts {
+        dimensions,
+        normalize,
+        lowercase,
+        matryoshka,
+    }
+}
+
+/// The compiler of structured outputs; it looks at the tokenizer when the first one comes.
+fn grammar_compiler(
+    tokenizer: &Arc<Tokenizer>,
+    vocab_size: usize,
+    eos_token_ids: Vec<u32>,
+    clock: MaskClock,
+) -> Result<GrammarCompiler, LoadError> {
+    let tokenizer = Arc::clone(tokenizer);
+    let vocabulary = move || {
+        let tokens = tokenizer.token_bytes();
+        let tokens = tokens.map_err(|error| GrammarError::Vocabulary(error.to_string()))?;
+        Ok(Vocabulary::new(tokens, vocab_size, &eos_token_ids))
+    };
+    GrammarCompiler::start(vocabulary, clock).map_err(LoadError::Engine)
 }
 
 fn served_names(flags: &EngineFlags) -> Vec<String> {

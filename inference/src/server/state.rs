@@ -9,11 +9,13 @@ use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
 use super::{
-    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, usage_log::UsageLog,
+    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, parsers::Parsers,
+    responses::ResponseStore, usage_log::UsageLog,
 };
 use crate::{
     engine::EngineHandle,
     fetch::DownloadProgress,
+    grammar::GrammarCompiler,
     model::LoadProgress,
     prompt::{ChatTemplate, Tokenizer},
     request::ModelFacts,
@@ -52,6 +54,9 @@ pub(super) struct Serving {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// None: the model knows no chats.
     pub(super) template: Option<ChatTemplate>,
+    /// How its answers are read.
+    pub(super) parsers: Parsers,
+    pub(super) grammars: GrammarCompiler,
     pub(super) facts: ModelFacts,
     pub(super) metrics: Arc<Metrics>,
     /// The model behind the served names.
@@ -87,6 +92,7 @@ pub(super) struct ServerState {
     pub(super) in_flight: InFlight,
     pub(super) intake: Intake,
     serving: OnceLock<Arc<Serving>>,
+    pub(super) responses: Arc<ResponseStore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -107,6 +113,7 @@ impl ServerState {
             progress: Arc::default(),
             in_flight: InFlight::new(),
             serving: OnceLock::new(),
+            responses: Arc::default(),
             phase: watch::Sender::new(Phase::Loading),
         })
     }

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use candela_engine::{
-    engine::{Batch, Runner, RunnerError},
+    engine::{Batch, Runner, RunnerError, RunnerType},
     prompt::{ChatTemplate, TemplateFiles, Tokenizer},
     request::SamplingDefaults,
     sampling::Logits,
@@ -132,11 +132,13 @@ pub(crate) fn parts(gate: &Gate) -> ModelParts {
         eos_token_ids: vec![END],
         kv_blocks: KV_BLOCKS,
         dtype: "float32",
+        runner_type: RunnerType::Generate,
+        embeddings: None,
     }
 }
 
 /// Token `b` is byte `b`.
-fn tokenizer_json() -> Vec<u8> {
+pub(crate) fn tokenizer_json() -> Vec<u8> {
     let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let stand_in = |byte: u8| {
         let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;

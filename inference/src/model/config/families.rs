@@ -257,10 +257,14 @@ const FAMILIES: [Family; 12] = [
 ];
 
 impl Family {
-    pub(super) fn find(architecture: &str) -> Option<&'static Self> {
-        FAMILIES
-            .iter()
-            .find(|family| family.architecture == architecture)
+    /// The family of an architecture, and whether it is the model without its LM head (`LlamaModel`).
+    pub(super) fn find(architecture: &str) -> Option<(&'static Self, bool)> {
+        let find = |name: &str| FAMILIES.iter().find(|family| family.architecture == name);
+        let whole = find(architecture).map(|family| (family, false));
+        whole.or_else(|| {
+            let name = architecture.strip_suffix("Model")?;
+            find(&format!("{name}ForCausalLM")).map(|family| (family, true))
+        })
     }
 }
 

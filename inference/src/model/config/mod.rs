@@ -1,12 +1,14 @@
 //! What a model is: `config.json` as switches of the one decoder. What we do not honour is refused by
 //! name, never run wrongly.
 //!
-//! `families.rs` holds a row of switches per architecture, `keys.rs` reads the file's keys and knows
+//! `families.rs` holds a row of switches per decoder, `encoder.rs` one per encoder, `keys.rs` reads the file's keys and knows
 //! which of them were read, `rope.rs` reads the rotary settings, `layers.rs` what differs by layer.
 
+mod encoder;
 mod families;
 mod keys;
 mod layers;
+mod model;
 mod rope;
 
 use serde_json::Value;
@@ -17,14 +19,19 @@ use self::{
 };
 use super::rope::RopeParameters;
 
-/// `config.json` describes something this decoder does not do.
+pub(super) use self::{
+    encoder::{EncoderConfig, EncoderNames},
+    model::ModelConfig,
+};
+
+/// `config.json` describes something that is not done here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not what it should be.
     #[error("config.json: {0}")]
     Malformed(String),
     /// An architecture that is not among ours.
-    #[error("config.json: architecture {0} is not supported; these are: {known}", known = families::names().join(", "))]
+    #[error("config.json: architecture {0} is not supported; these are: {known}", known = model::names().join(", "))]
     Architecture(String),
     /// A setting that would change results and is not honoured.
     #[error("config.json: {key} = {value} is not supported")]
@@ -47,8 +54,10 @@ const EXPERTS_MAX: usize = 1 << 12;
 /// The decoder's switches and sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct DecoderConfig {
-    /// As `config.json` names it.
+    /// As `config.json` names it, with a head.
     pub(super) architecture: &'static str,
+    /// There is no LM head in the files.
+    pub(super) headless: bool,
     pub(super) hidden: usize,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
@@ -165,12 +174,15 @@ pub(super) enum QkNorm {
     FullWidth,
 }
 
-/// The gate's function.
+/// The function of a gate, or between an encoder's two matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Activation {
     Silu,
+    /// GELU by the error function.
+    Gelu,
     /// GELU by its tanh approximation.
     GeluTanh,
+    Relu,
 }
 
 /// What embeddings are multiplied by.
@@ -187,7 +199,7 @@ impl DecoderConfig {
     pub(super) fn parse(config: &[u8], generation: Option<&[u8]>) -> Result<Self, ConfigError> {
         let keys = Keys::parse(config)?;
         let architecture = keys.architecture()?;
-        let family = Family::find(&architecture)
+        let (family, headless) = Family::find(&architecture)
             .ok_or_else(|| ConfigError::Architecture(format!("{architecture:?}")))?;
         refuse_unsupported(&keys)?;
         let (hidden, heads) = (keys.size("hidden_size")?, keys.size("num_attention_heads")?);
@@ -210,6 +222,7 @@ impl DecoderConfig {
         };
         let config = Self {
             architecture: family.architecture,
+            headless,
             hidden,
             heads,
             kv_heads,
@@ -307,9 +320,9 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), ConfigError> {
 
 fn activation(keys: &Keys, family: &Family) -> Result<Activation, ConfigError> {
     let key = match family.activation {
-        Activation::Silu => "hidden_act",
         // Gemma's files may say something else under `hidden_act`, which nobody reads.
         Activation::GeluTanh => "hidden_activation",
+        _ => "hidden_act",
     };
     let named = keys.text(key)?;
     match named.as_deref() {

@@ -11,10 +11,12 @@ use super::{
 };
 use crate::model::runner::{BLOCK_TOKENS, Batch};
 
-/// Causal attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own
-/// sequences, up to their own positions. Softmax and sums in f32.
+/// Attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own sequences.
+/// Softmax and sums in f32.
 pub(in crate::model) struct PagedAttention<'a> {
     pub(in crate::model) batch: &'a Batch,
+    /// Queries see the keys up to their own positions; else all of their sequence (encoders).
+    pub(in crate::model) causal: bool,
     /// What the products of queries and keys are multiplied by.
     pub(in crate::model) scale: f32,
     /// `cap · tanh(score / cap)` before the softmax.
@@ -56,6 +58,8 @@ struct Tile<'a> {
     tokens: usize,
     /// Position of the first.
     position: usize,
+    /// Tokens of its sequence, with those of this batch.
+    length: usize,
     blocks: &'a [u32],
 }
 
@@ -125,6 +129,7 @@ fn tiles(batch: &Batch) -> Vec<Tile<'_>> {
                 first,
                 tokens: TILE_TOKENS.min(span[1] as usize - first),
                 position: batch.positions[first] as usize,
+                length: batch.seqlens_k[sequence] as usize,
                 blocks: &blocks[..batch.block_table_width],
             });
         }
@@ -197,7 +202,9 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
         vec![0f32; BLOCK_TOKENS * dim],
     );
     let first_seen = |position: usize| op.window.map_or(0, |w| (position + 1).saturating_sub(w));
-    let (from, to) = (first_seen(tile.position), tile.position + tile.tokens);
+    let seen = |position: usize| if op.causal { position + 1 } else { tile.length };
+    let from = first_seen(tile.position);
+    let to = seen(tile.position + tile.tokens - 1);
     for block in from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS) {
         let begin = block * BLOCK_TOKENS;
         let here = BLOCK_TOKENS.min(to - begin);
@@ -211,7 +218,7 @@ fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
         for (row, running) in running.iter_mut().enumerate() {
             let position = tile.position + row / group;
             let low = first_seen(position).saturating_sub(begin);
-            let high = (position + 1).saturating_sub(begin).min(here);
+            let high = seen(position).saturating_sub(begin).min(here);
             if low < high {
                 let part = low * dim..high * dim;
                 let span = row * dim..(row + 1) * dim;

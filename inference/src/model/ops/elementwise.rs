@@ -1,7 +1,10 @@
 //! Operations element by element: the gate times the up projection, scaling, the residual sum, and
 //! what is done to the logits.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail, cpu::erf::erf_f32,
+};
+use rayon::prelude::*;
 
 use super::{Element, by_dtype, contiguous};
 use crate::model::config::Activation;
@@ -28,10 +31,7 @@ fn gated_mul<T: Element>(
     width: usize,
 ) -> Result<CpuStorage> {
     let x = contiguous::<T>(x, layout)?;
-    let function = match activation {
-        Activation::Silu => silu,
-        Activation::GeluTanh => gelu_tanh,
-    };
+    let function = function(activation);
     let mut out = Vec::with_capacity(x.len() / 2);
     for row in x.chunks(width) {
         let (gate, up) = row.split_at(width / 2);
@@ -41,6 +41,51 @@ fn gated_mul<T: Element>(
         }));
     }
     Ok(T::to_cpu_storage_owned(out))
+}
+
+/// `[.., D]` → the same shape: the function of every number, rounded once.
+pub(in crate::model) struct Activate(pub(in crate::model) Activation);
+
+impl CustomOp1 for Activate {
+    fn name(&self) -> &'static str {
+        "activate"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let storage = by_dtype!(x, "activate", activate(self.0, x, layout))?;
+        Ok((storage, layout.shape().clone()))
+    }
+}
+
+fn activate<T: Element>(
+    activation: Activation,
+    x: &CpuStorage,
+    layout: &Layout,
+) -> Result<CpuStorage> {
+    let function = function(activation);
+    let x = contiguous::<T>(x, layout)?;
+    let activated = x
+        .par_iter()
+        .with_min_len(ACTIVATED_MIN)
+        .map(|x| T::round(function(x.widen())));
+    Ok(T::to_cpu_storage_owned(activated.collect()))
+}
+
+/// Numbers that are worth a task of their own.
+const ACTIVATED_MIN: usize = 4096;
+
+fn function(activation: Activation) -> fn(f32) -> f32 {
+    match activation {
+        Activation::Silu => silu,
+        Activation::Gelu => gelu,
+        Activation::GeluTanh => gelu_tanh,
+        Activation::Relu => |x| x.max(0.0),
+    }
+}
+
+/// Hendrycks & Gimpel 2016.
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 fn silu(x: f32) -> f32 {

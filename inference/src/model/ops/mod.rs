@@ -1,4 +1,4 @@
-//! The decoder's hot operations as candle custom ops. Each has a plain reference it is tested against.
+//! The models' hot operations as candle custom ops. Each has a plain reference it is tested against.
 //!
 //! # Guarantee
 //! Every operation treats the rows of its input (tokens) independently and in a fixed order of
@@ -10,6 +10,7 @@ mod cache_write;
 mod elementwise;
 mod embedding;
 mod experts;
+mod layer_norm;
 mod linear;
 mod norm;
 mod rotary;
@@ -22,9 +23,10 @@ use half::bf16;
 pub(super) use attention::PagedAttention;
 pub(super) use blocks::{BlockMatrix, BlockType};
 pub(super) use cache_write::CacheWrite;
-pub(super) use elementwise::{AddScaled, GatedMul, LogitsScale, Scale};
+pub(super) use elementwise::{Activate, AddScaled, GatedMul, LogitsScale, Scale};
 pub(super) use embedding::Embedding;
 pub(super) use experts::{Expert, Experts};
+pub(super) use layer_norm::LayerNorm;
 pub(super) use linear::Linear;
 pub(super) use norm::RmsNorm;
 pub(super) use rotary::Rotary;

@@ -114,7 +114,7 @@ impl LogprobsFormat {
         let ChatTokenLogprob {
             token,
             top_logprobs,
-        } = writer.chat_token(&*found?);
+        } = writer.chat_token(&found?);
         let top = top_logprobs.into_iter().map(|top| responses::TopLogprob {
             token: top.token,
             bytes: top.bytes,

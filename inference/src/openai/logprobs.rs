@@ -29,14 +29,14 @@ pub struct ChatLogprobs {
 pub struct ChatTokenLogprob {
     /// The token itself.
     #[serde(flatten)]
-    pub token: TokenLogprob,
+    pub token: ScoredToken,
     /// The likeliest tokens in its place, the likeliest first.
-    pub top_logprobs: Vec<TokenLogprob>,
+    pub top_logprobs: Vec<ScoredToken>,
 }
 
 /// A token, and how likely it was.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct TokenLogprob {
+pub struct ScoredToken {
     /// As text, with U+FFFD for parts of a character.
     pub token: String,
     /// The natural log probability.

@@ -34,6 +34,8 @@ pub const TEMPERATURE_MIN: f64 = 0.01;
 pub const TEMPERATURE_MAX: f64 = 100.0;
 /// Largest presence or frequency penalty, and the smallest below 0, as in OpenAI's API.
 pub const PENALTY_MAX: f64 = 2.0;
+/// Largest repetition penalty; vLLM has no bound, and beyond this one it tells no tokens apart.
+pub const REPETITION_PENALTY_MAX: f64 = 100.0;
 /// Largest bias of a logit, and the smallest below 0, as in OpenAI's API.
 pub const LOGIT_BIAS_MAX: f64 = 100.0;
 /// Most tokens with a bias.

@@ -22,15 +22,17 @@ pub(super) fn shaping(
     let repetition = options.repetition_penalty;
     let repetition = repetition.unwrap_or(defaults.repetition_penalty);
     if !is_repetition_penalty(repetition) {
-        let message = format!("repetition_penalty: must be a number above 0, not {repetition}");
+        let max = limits::REPETITION_PENALTY_MAX;
+        let message =
+            format!("repetition_penalty: must be above 0 and at most {max}, not {repetition}");
         return Err(RequestError::invalid("repetition_penalty", message));
     }
     Ok(SamplingParams {
         min_p: min_p as f32,
         presence_penalty: penalty("presence_penalty", options.presence_penalty)?,
         frequency_penalty: penalty("frequency_penalty", options.frequency_penalty)?,
-        // Beyond the type's ends a logit would be divided by zero, or multiplied by infinity.
-        repetition_penalty: (repetition as f32).clamp(f32::MIN_POSITIVE, f32::MAX),
+        // A double may be 0 as a float, by which nothing can be divided.
+        repetition_penalty: (repetition as f32).max(f32::MIN_POSITIVE),
         logit_bias: logit_bias(options.logit_bias.as_ref(), facts.vocab_size)?,
         ..SamplingParams::greedy(0)
     })
@@ -38,7 +40,7 @@ pub(super) fn shaping(
 
 /// Whether it is one, of a request or a file.
 pub(super) fn is_repetition_penalty(value: f64) -> bool {
-    value > 0.0 && value.is_finite()
+    value > 0.0 && value <= limits::REPETITION_PENALTY_MAX
 }
 
 fn penalty(field: &str, value: Option<f64>) -> Result<f32, RequestError> {

@@ -78,6 +78,7 @@ fn each_bad_field_is_named() {
         ("min_p", json!({"min_p": 1.1})),
         ("repetition_penalty", json!({"repetition_penalty": 0})),
         ("repetition_penalty", json!({"repetition_penalty": -1})),
+        ("repetition_penalty", json!({"repetition_penalty": 100.1})),
         ("logit_bias", json!({"logit_bias": {"1": 100.5}})),
         ("logit_bias", json!({"logit_bias": {"1": "a"}})),
         ("logit_bias", json!({"logit_bias": {"50": 1}})),

@@ -13,6 +13,7 @@ fn facts() -> ModelFacts {
         max_queued_sequences: 10_000,
         embeddings: None,
         defaults: SamplingDefaults::default(),
+        embeddings: None,
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     error::ApiError,
     generate,
     generation::Generation,
+    logprobs::LogprobsFormat,
     request_id::RequestId,
     respond::{self, Gates},
     routes, sse,
@@ -94,8 +95,10 @@ async fn whole(
     let mut output = Output::default();
     let mut finish_reason = "";
     while let Some(piece) = generation.next().await {
-        let piece = piece?;
+        let mut piece = piece?;
         finish_reason = piece.finish_reason.unwrap_or(finish_reason);
+        let logprobs = piece.logprobs.take();
+        output.push_logprob(LogprobsFormat::of_response(&generation, logprobs));
         output.push(piece);
     }
     let outcome = Outcome::of(finish_reason);

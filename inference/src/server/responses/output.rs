@@ -46,6 +46,11 @@ enum Open {
 }
 
 impl Output {
+    /// Takes how likely the next piece's token was. It goes with the text that the token is part of.
+    pub(super) fn push_logprob(&mut self, logprob: Option<TokenLogprob>) {
+        self.logprobs.extend(logprob);
+    }
+
     /// Adds what is new.
     pub(super) fn push(&mut self, piece: Piece) {
         self.tokens += usize::from(piece.token.is_some());
@@ -54,6 +59,9 @@ impl Output {
             reasoning,
             tool_calls,
         } = piece.delta;
+        if !reasoning.is_empty() || !tool_calls.is_empty() {
+            self.logprobs.clear();
+        }
         if !reasoning.is_empty() {
             self.reasoning_tokens = self.tokens;
             self.push_reasoning(reasoning);

@@ -26,6 +26,7 @@ use crate::{
     server::{
         error::ApiError,
         generation::{Generation, Piece},
+        logprobs::LogprobsFormat,
         respond::{Gates, report},
         sse,
         state::SharedState,
@@ -107,8 +108,11 @@ impl Events {
         }
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, mut piece: Piece) {
         let finish_reason = piece.finish_reason;
+        let logprobs = piece.logprobs.take();
+        let logprob = LogprobsFormat::of_response(&self.generation, logprobs);
+        self.output.push_logprob(logprob);
         self.output.push(piece);
         if let Some(reason) = finish_reason {
             self.end(Outcome::of(reason));

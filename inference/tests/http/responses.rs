@@ -8,7 +8,7 @@ use crate::{
     server::{self, JSON, Server, until, with},
 };
 
-const RESPONSES: &str = "/v1/responses";
+pub(crate) const RESPONSES: &str = "/v1/responses";
 
 impl Server {
     fn respond(&self, input: Value, more: Value) -> Reply {
@@ -18,7 +18,7 @@ impl Server {
 
 /// The events of a stream, each under its own name and numbered from 0.
 #[track_caller]
-fn events(reply: &Reply) -> Vec<Value> {
+pub(crate) fn events(reply: &Reply) -> Vec<Value> {
     let blocks = reply.text().split("\n\n");
     let blocks = blocks.filter(|block| !block.is_empty() && !block.starts_with(':'));
     let events: Vec<Value> = blocks

@@ -53,6 +53,10 @@ long_context() {
     tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+sampling() {
+    tests/parity/run.sh --suite tests/parity/sampling.py --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
@@ -93,6 +97,7 @@ if section release build_release; then
     section openapi openapi
     section parity parity
     section long-context long_context
+    section sampling sampling
     section gguf gguf
     section clients clients
     wait "$kubernetes_build"

@@ -65,6 +65,10 @@ clients() {
     tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+openapi() {
+    tests/openapi/run.sh "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -90,6 +94,7 @@ if section release build_release; then
     CANDELA_IMAGES=$(cat "$logs/images")
     export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
+    section openapi openapi
     section parity parity
     section long-context long_context
     section sampling sampling

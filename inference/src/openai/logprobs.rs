@@ -29,14 +29,14 @@ pub struct ChatLogprobs {
 pub struct ChatTokenLogprob {
     /// The token itself.
     #[serde(flatten)]
-    pub token: ScoredToken,
+    pub token: TokenLogprob,
     /// The likeliest tokens in its place, the likeliest first.
-    pub top_logprobs: Vec<ScoredToken>,
+    pub top_logprobs: Vec<TokenLogprob>,
 }
 
 /// A token, and how likely it was.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct ScoredToken {
+pub struct TokenLogprob {
     /// As text, with U+FFFD for parts of a character.
     pub token: String,
     /// The natural log probability.

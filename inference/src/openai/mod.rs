@@ -21,7 +21,7 @@ pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorObject};
 pub use logprobs::{
     ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
-    PromptTokenLogprobs, RankedLogprob, ScoredToken, TopLogprobs,
+    PromptTokenLogprobs, RankedLogprob, TokenLogprob, TopLogprobs,
 };
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};

@@ -6,7 +6,7 @@ use super::{format::Endpoint, generation::Generation};
 use crate::{
     openai::{
         ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
-        PromptTokenLogprobs, RankedLogprob, ScoredToken, TopLogprobs, responses,
+        PromptTokenLogprobs, RankedLogprob, TokenLogprob, TopLogprobs,
     },
     prompt::{TokenText, Tokenizer},
     request::{CheckedOptions, LogprobsOptions},
@@ -102,32 +102,6 @@ impl LogprobsFormat {
         (!lists.tokens.is_empty()).then_some(ChoiceLogprobs::Completion(lists))
     }
 
-    /// How likely a token of a response was, if the request asked.
-    pub(super) fn of_response(
-        generation: &Generation,
-        found: Option<Box<TokenLogprobs>>,
-    ) -> Option<responses::TokenLogprob> {
-        let writer = Writer {
-            tokenizer: generation.tokenizer(),
-            as_token_ids: false,
-        };
-        let ChatTokenLogprob {
-            token,
-            top_logprobs,
-        } = writer.chat_token(&found?);
-        let top = top_logprobs.into_iter().map(|top| responses::TopLogprob {
-            token: top.token,
-            bytes: top.bytes,
-            logprob: top.logprob.into(),
-        });
-        Some(responses::TokenLogprob {
-            token: token.token,
-            bytes: token.bytes,
-            logprob: token.logprob.into(),
-            top_logprobs: top.collect(),
-        })
-    }
-
     /// `prompt_logprobs` of a prompt, if the request asked.
     pub(super) fn prompt(&self, generation: &Generation, prompt: usize) -> Option<PromptLogprobs> {
         let top = self.options.prompt?;
@@ -160,9 +134,9 @@ impl Writer<'_> {
         }
     }
 
-    fn token(&self, id: u32, logprob: f32) -> ScoredToken {
+    fn token(&self, id: u32, logprob: f32) -> TokenLogprob {
         let token = self.tokenizer.token_text(id);
-        ScoredToken {
+        TokenLogprob {
             token: self.text(id, &token),
             logprob: logprob.max(LOGPROB_MIN),
             bytes: token.bytes,

@@ -25,6 +25,7 @@ mod prefix_cache;
 mod program;
 mod reasoning;
 mod responses;
+mod responses_items;
 mod scripted_model;
 mod server;
 mod stats;

@@ -24,7 +24,6 @@ use super::{
     error::ApiError,
     generate,
     generation::Generation,
-    logprobs::LogprobsFormat,
     request_id::RequestId,
     respond::{self, Gates},
     routes, sse,
@@ -96,10 +95,9 @@ async fn whole(
     let mut finish_reason = "";
     while let Some(piece) = generation.next().await {
         let mut piece = piece?;
+        let logprobs = format.logprobs(&generation, piece.logprobs.take());
         finish_reason = piece.finish_reason.unwrap_or(finish_reason);
-        let logprobs = piece.logprobs.take();
-        output.push_logprob(LogprobsFormat::of_response(&generation, logprobs));
-        output.push(piece);
+        output.push(piece, logprobs);
     }
     let outcome = Outcome::of(finish_reason);
     output.finish(outcome.item_status());

@@ -1,8 +1,9 @@
 //! What the model puts out, piece by piece, as items; and as the events that tell a stream's reader.
 
 use crate::{
-    openai::responses::{
-        ContentItem, ItemStatus, OutputItem, OutputText, Place, ResponseEvent, TokenLogprob,
+    openai::{
+        ChatTokenLogprob,
+        responses::{ContentItem, ItemStatus, OutputItem, OutputText, Place, ResponseEvent},
     },
     prompt::{MessageDelta, ToolCallDelta},
     server::generation::Piece,
@@ -18,7 +19,7 @@ pub(super) struct Output {
     /// White space that is text only if more follows: models put it before calls, too.
     space: String,
     /// Log probabilities that are in no event yet.
-    logprobs: Vec<TokenLogprob>,
+    logprobs: Vec<ChatTokenLogprob>,
     tokens: usize,
     reasoning_tokens: usize,
     events: Vec<ResponseEvent>,
@@ -46,22 +47,15 @@ enum Open {
 }
 
 impl Output {
-    /// Takes how likely the next piece's token was. It goes with the text that the token is part of.
-    pub(super) fn push_logprob(&mut self, logprob: Option<TokenLogprob>) {
-        self.logprobs.extend(logprob);
-    }
-
-    /// Adds what is new.
-    pub(super) fn push(&mut self, piece: Piece) {
+    /// Adds what is new, and how likely its token was.
+    pub(super) fn push(&mut self, piece: Piece, logprobs: Vec<ChatTokenLogprob>) {
+        self.logprobs.extend(logprobs);
         self.tokens += usize::from(piece.token.is_some());
         let MessageDelta {
             content,
             reasoning,
             tool_calls,
         } = piece.delta;
-        if !reasoning.is_empty() || !tool_calls.is_empty() {
-            self.logprobs.clear();
-        }
         if !reasoning.is_empty() {
             self.reasoning_tokens = self.tokens;
             self.push_reasoning(reasoning);
@@ -99,7 +93,7 @@ impl Output {
     }
 
     fn push_reasoning(&mut self, delta: String) {
-        self.space.clear();
+        self.drop_space();
         if !matches!(self.open, Some(Open::Reasoning { .. })) {
             self.open(Open::Reasoning {
                 id: item_id("rs"),
@@ -122,6 +116,12 @@ impl Output {
         } else {
             self.space = delta;
         }
+    }
+
+    /// Forgets white space that was no text; tokens of thoughts and calls are not reported either.
+    fn drop_space(&mut self) {
+        self.space.clear();
+        self.logprobs.clear();
     }
 
     fn append_text(&mut self, delta: String) {
@@ -147,7 +147,7 @@ impl Output {
     }
 
     fn push_call(&mut self, delta: ToolCallDelta) {
-        self.space.clear();
+        self.drop_space();
         let goes_on = matches!(&self.open, Some(Open::Call { index, .. }) if *index == delta.index);
         if !goes_on {
             self.open(Open::Call {

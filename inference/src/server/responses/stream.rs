@@ -26,7 +26,6 @@ use crate::{
     server::{
         error::ApiError,
         generation::{Generation, Piece},
-        logprobs::LogprobsFormat,
         respond::{Gates, report},
         sse,
         state::SharedState,
@@ -110,10 +109,9 @@ impl Events {
 
     fn push(&mut self, mut piece: Piece) {
         let finish_reason = piece.finish_reason;
-        let logprobs = piece.logprobs.take();
-        let logprob = LogprobsFormat::of_response(&self.generation, logprobs);
-        self.output.push_logprob(logprob);
-        self.output.push(piece);
+        let found = piece.logprobs.take();
+        let logprobs = self.format.logprobs(&self.generation, found);
+        self.output.push(piece, logprobs);
         if let Some(reason) = finish_reason {
             self.end(Outcome::of(reason));
         } else {

@@ -55,7 +55,11 @@ fn string(rng: &mut ChaCha8Rng) -> Value {
         "date-time",
         "uuid",
         "ipv4",
+        "ipv6",
         "email",
+        "hostname",
+        "duration",
+        "uri",
         "password",
     ];
     match rng.random_range(0..5) {

@@ -131,12 +131,8 @@ fn json_validates_against_its_schema_whatever_is_drawn() {
             closed: false,
         };
         let grammar = Grammar::json_schema_with(&schema, options).unwrap();
-        let grammar = match compile(&compiler, grammar) {
-            Ok(grammar) => grammar,
-            // Definitions that are nothing but each other.
-            Err(error) if error.to_string().contains("it allows no answer") => return,
-            Err(error) => panic!("{error}: {schema}"),
-        };
+        let grammar = compile(&compiler, grammar);
+        let grammar = grammar.unwrap_or_else(|error| panic!("{error}: {schema}"));
         let validator = jsonschema::options()
             .should_validate_formats(true)
             .build(&schema)
@@ -156,9 +152,12 @@ fn json_validates_against_its_schema_whatever_is_drawn() {
             }
         }
     });
+    // Most answers end, so that the above says something; one replayed seed need not.
     let ended = ended.into_inner();
-    println!("{ended} answers");
-    assert!(ended > 300, "{ended}");
+    assert!(
+        ended > 300 || std::env::var_os("CANDELA_SEED").is_some(),
+        "{ended}"
+    );
 }
 
 #[test]

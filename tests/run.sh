@@ -61,6 +61,10 @@ clients() {
     tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+structured() {
+    tests/structured/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -90,6 +94,7 @@ if section release build_release; then
     section long-context long_context
     section gguf gguf
     section clients clients
+    section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

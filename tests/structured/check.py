@@ -134,7 +134,8 @@ def refuse(constant):
 
 
 def json_check(schema):
-    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    draft = jsonschema.Draft202012Validator
+    validator = draft(schema, format_checker=draft.FORMAT_CHECKER)
 
     def check(text):
         validator.validate(json.loads(text, parse_constant=refuse))

@@ -37,7 +37,7 @@ fn each_kind_restricts_the_answer() {
     assert_eq!(structured(&server, gbnf), "x0y");
     let schema = json!({"json": SCHEMA, "disable_any_whitespace": true});
     let value: Value = serde_json::from_str(&structured(&server, schema)).unwrap();
-    assert_eq!(value["name"], "bcdef");
+    assert_eq!(value["name"], "abcde");
     let tag = json!({"structural_tag": {
         "structures": [{"begin": "c=", "schema": {"const": 1}, "end": ";"}], "triggers": ["c="],
     }});

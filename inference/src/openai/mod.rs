@@ -5,6 +5,7 @@
 mod chat;
 mod completion;
 mod error;
+mod logprobs;
 mod model;
 mod options;
 pub mod responses;
@@ -18,6 +19,10 @@ pub use chat::{
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use error::{ErrorBody, ErrorObject};
+pub use logprobs::{
+    ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
+    PromptTokenLogprobs, RankedLogprob, TokenLogprob, TopLogprobs,
+};
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
 pub use structured::{

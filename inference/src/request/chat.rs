@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    AnswerLength, CheckedOptions, ModelFacts, RequestError, ToolUse, limits,
+    AnswerLength, CheckedOptions, LogprobsOptions, ModelFacts, RequestError, ToolUse, limits,
     messages::template_message,
     options, parse,
     tools::{self, ToolFields},
@@ -42,7 +42,9 @@ pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedC
     let newer = options::answer_length("max_completion_tokens", chat.max_completion_tokens, facts)?;
     let older = options::answer_length("max_tokens", shared.max_tokens, facts)?;
     let length = newer.or(older).unwrap_or(AnswerLength::Rest);
-    let options = CheckedOptions::check(shared, length, facts)?;
+    let logprobs = LogprobsOptions::of_chat(&shared, &chat)?;
+    let mut options = CheckedOptions::check(shared, length, facts)?;
+    options.report_logprobs(logprobs, 1);
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
     let include_reasoning = chat.include_reasoning.unwrap_or(true);

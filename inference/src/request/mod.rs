@@ -8,6 +8,8 @@ mod completion;
 mod defaults;
 mod error;
 pub mod limits;
+mod logits;
+mod logprobs;
 mod messages;
 mod options;
 mod other_fields;
@@ -21,6 +23,7 @@ pub use chat::{CheckedChat, check_chat, check_conversation};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
+pub use logprobs::LogprobsOptions;
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
 pub use other_fields::{FieldRoute, OTHER_FIELDS, OtherField, Treatment};
 pub use responses::{

@@ -19,6 +19,7 @@ pub mod limits;
 mod listener;
 mod load;
 mod load_watch;
+mod logprobs;
 mod message;
 mod openapi;
 mod orca;

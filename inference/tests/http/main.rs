@@ -19,6 +19,7 @@ mod errors;
 mod fake_model;
 mod inspect;
 mod lifecycle;
+mod logprobs;
 mod openapi;
 mod prefix_cache;
 mod program;

@@ -69,6 +69,10 @@ openapi() {
     tests/openapi/run.sh "$CANDELA_PROGRAMS/candela-engine"
 }
 
+structured() {
+    tests/structured/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -100,6 +104,7 @@ if section release build_release; then
     section sampling sampling
     section gguf gguf
     section clients clients
+    section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

@@ -30,4 +30,5 @@ mod scripted_model;
 mod server;
 mod stats;
 mod streaming;
+mod structured;
 mod tools;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     content::{ContentForms, joined, without_generation_tags},
     json::tojson,
+    python,
     special_tokens::TokenizerConfig,
 };
 
@@ -227,7 +228,7 @@ fn environment() -> Environment<'static> {
         .build();
     environment.set_syntax(syntax.expect("Jinja's own delimiters"));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python::unknown_method);
     environment.set_fuel(Some(TEMPLATE_FUEL));
     environment.add_filter("tojson", tojson);
     environment.add_function(

@@ -1,12 +1,13 @@
 //! `POST /v1/chat/completions`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Usage;
 
 /// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
@@ -41,7 +42,7 @@ pub struct ChatRequest {
 }
 
 /// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Who speaks; a role that we do not know is the template's to judge.
     pub role: String,
@@ -53,7 +54,7 @@ pub struct ChatMessage {
 }
 
 /// A message's content: text, or a list of parts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a string or a list of objects with a type"
@@ -66,7 +67,7 @@ pub enum Content {
 }
 
 /// A part of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ContentPart {
     /// `text` is the kind that a language model reads.
     #[serde(rename = "type")]
@@ -78,7 +79,7 @@ pub struct ContentPart {
 }
 
 /// An answer that is not streamed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -103,7 +104,7 @@ pub struct ChatCompletion {
 }
 
 /// One of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChoice {
     /// Which of the answers.
     pub index: usize,
@@ -119,7 +120,7 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
@@ -136,7 +137,7 @@ pub struct AssistantMessage {
 }
 
 /// A call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallObject {
     /// What the tool's answer refers to.
     pub id: String,
@@ -148,7 +149,7 @@ pub struct ToolCallObject {
 }
 
 /// What is called, and with what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionCall {
     /// The tool.
     pub name: String,
@@ -157,7 +158,7 @@ pub struct FunctionCall {
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-…`, the same in every chunk.
     pub id: String,
@@ -183,7 +184,7 @@ pub struct ChatChunk {
 }
 
 /// What is new of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunkChoice {
     /// Which of the answers.
     pub index: usize,
@@ -199,7 +200,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChatDelta {
     /// In the answer's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,7 +217,7 @@ pub struct ChatDelta {
 }
 
 /// What is new of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallChunk {
     /// Which of the answer's calls.
     pub index: usize,
@@ -231,7 +232,7 @@ pub struct ToolCallChunk {
 }
 
 /// What is new of what is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionChunk {
     /// In the call's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]

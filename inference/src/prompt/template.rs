@@ -17,11 +17,11 @@ use super::{
 };
 
 /// Instructions that a rendering may take; a message takes some hundred.
-pub(super) const TEMPLATE_FUEL: u64 = 20_000_000;
+pub const TEMPLATE_FUEL: u64 = 20_000_000;
 /// Bytes that a rendering may write.
-pub(super) const RENDERED_BYTES_MAX: usize = 64 << 20;
+pub const RENDERED_BYTES_MAX: usize = 64 << 20;
 /// Largest template.
-pub(super) const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 
 /// What a template is given.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -31,7 +31,11 @@ pub struct CheckedChat {
 /// # Errors
 /// [`RequestError`]: a 400 naming the field, or a 404 for an unknown model.
 pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
-    let object = parse::object(body)?;
+    check_object(parse::object(body)?, facts)
+}
+
+/// Checks a body that is read.
+pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
     let shared: crate::openai::GenerationOptions = parse::fields(&object)?;
     let chat: ChatRequest = parse::fields(&object)?;
     drop(object);

@@ -7,6 +7,11 @@
 )]
 
 mod abuse;
+mod abuse_bodies;
+mod abuse_churn;
+mod abuse_models;
+mod abuse_peers;
+mod abuse_program;
 mod chat;
 mod client;
 mod completions;
@@ -14,10 +19,12 @@ mod errors;
 mod fake_model;
 mod inspect;
 mod lifecycle;
+mod openapi;
 mod prefix_cache;
 mod program;
 mod reasoning;
 mod scripted_model;
+mod responses;
 mod server;
 mod stats;
 mod streaming;

@@ -3,13 +3,16 @@
 
 use minijinja::{Error, ErrorKind, State, Value, value::ValueKind};
 
-/// Methods that minijinja and its `pycompat` do not have.
+/// Methods that minijinja and its `pycompat` do not have, or not as Python has them.
 pub(super) fn unknown_method(
-    state: &State<'_, '_>,
+    state: &mut State<'_, '_>,
     value: &Value,
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    if let (Some(text), "title", []) = (value.as_str(), method, args) {
+        return Ok(title(text).into());
+    }
     let known = minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args);
     match (known, value.as_str()) {
         (Err(error), Some(text)) if error.kind() == ErrorKind::UnknownMethod => {
@@ -26,7 +29,7 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Option<Result<Valu
         (_, Some(arg)) => arg,
         (_, None) => return None,
     };
-    let three = |(a, b, c): (&str, &str, &str)| Value::from(vec![a, b, c]);
+    let three = |(a, b, c): (&str, &str, &str)| [a, b, c].map(str::to_owned).to_vec().into();
     let found = match method {
         "removeprefix" => text.strip_prefix(arg).unwrap_or(text).into(),
         "removesuffix" => text.strip_suffix(arg).unwrap_or(text).into(),
@@ -64,6 +67,20 @@ fn rsplit(text: &str, by: &str, most: Option<&Value>) -> Result<Vec<String>, Err
     };
     parts.reverse();
     Ok(parts)
+}
+
+/// Every letter behind something else in upper case, the others in lower case.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_word = false;
+    for c in text.chars() {
+        match in_word {
+            true => out.extend(c.to_lowercase()),
+            false => out.extend(c.to_uppercase()),
+        }
+        in_word = c.is_alphabetic();
+    }
+    out
 }
 
 /// A float as Python's `repr` writes it: the shortest digits that read back, with an exponent below

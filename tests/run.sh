@@ -49,6 +49,11 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+templates() {
+    cargo build --locked --workspace --example render &&
+        tests/parity/run.sh --suite tests/parity/templates.py --render "$CARGO_TARGET_DIR/debug/examples/render"
+}
+
 long_context() {
     tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
@@ -93,6 +98,7 @@ section clippy cargo clippy --locked --workspace --all-targets --test cluster --
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
 section hub tests/hub/run.sh
+section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")
     CANDELA_IMAGES=$(cat "$logs/images")

@@ -8,6 +8,7 @@ mod detokenizer;
 mod json;
 mod message;
 mod parsers;
+mod python;
 mod special_tokens;
 mod stop;
 mod template;

@@ -212,6 +212,7 @@ fn answers_are_those_of_a_pool_without_limits_and_without_cache() {
             kv_blocks: blocks,
             prefix_caching: random.chance(90),
             eos_token_ids: vec![EOS],
+            runner_type: RunnerType::Generate,
         };
         let unlimited = EngineConfig {
             max_num_seqs: 100,

@@ -146,6 +146,8 @@ pub fn start(
 #[cfg(test)]
 mod kv_tests;
 #[cfg(test)]
+mod pooling_tests;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod scheduler_tests;

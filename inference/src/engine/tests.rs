@@ -81,7 +81,7 @@ impl Runner for FakeRunner {
 
 /// A clock that a reading moves on by a millisecond.
 #[derive(Default)]
-struct TickingClock(AtomicU64);
+pub(super) struct TickingClock(AtomicU64);
 
 impl Clock for TickingClock {
     fn now(&self) -> Timestamp {
@@ -146,6 +146,7 @@ impl Setup {
             kv_blocks: blocks,
             prefix_caching,
             eos_token_ids: vec![EOS],
+            runner_type: RunnerType::Generate,
         };
         let clock = stats.then(|| Arc::new(TickingClock::default()) as Arc<dyn Clock>);
         let (handle, thread) =
@@ -541,6 +542,7 @@ fn limits_that_contradict_each_other_are_refused() {
         kv_blocks: 2,
         prefix_caching: true,
         eos_token_ids: Vec::new(),
+        runner_type: RunnerType::Generate,
     };
     assert_eq!(config.check(), Ok(()));
     let error = EngineConfig {

@@ -80,7 +80,10 @@ impl Runner for CpuRunner {
     fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> std::result::Result<(), RunnerError> {
         pooled.width = self.hidden;
         pooled.data.clear();
-        let rows = self.decoder.hidden_states(batch, &self.caches).map_err(failed)?;
+        let rows = self
+            .decoder
+            .hidden_states(batch, &self.caches)
+            .map_err(failed)?;
         if let Some(rows) = rows {
             pooled.data = numbers(&rows).map_err(failed)?;
         }

@@ -33,12 +33,14 @@ struct Layer {
 
 impl Encoder {
     /// Takes the weights that `config` asks for.
-    pub(super) fn load(config: EncoderConfig, weights: &Weights<'_>) -> std::result::Result<Self, WeightsError> {
+    pub(super) fn load(
+        config: EncoderConfig,
+        weights: &Weights<'_>,
+    ) -> std::result::Result<Self, WeightsError> {
         let reader = Reader::new(&config, weights);
         let (names, hidden) = (config.names, config.hidden);
-        let table = |name: &str, rows: usize| {
-            weights.embedding(&reader.name(name, "weight"), rows, hidden)
-        };
+        let table =
+            |name: &str, rows: usize| weights.embedding(&reader.name(name, "weight"), rows, hidden);
         let token_types = config
             .token_types
             .map(|rows| table(names.token_types, rows))
@@ -63,7 +65,9 @@ impl Encoder {
             x = layer.attention_norm.forward(&sum(&x, &attention)?)?;
             let activation = Activate(self.config.activation);
             let inner = layer.up.forward(&x)?.apply_op1_no_bwd(&activation)?;
-            x = layer.out_norm.forward(&sum(&x, &layer.down.forward(&inner)?)?)?;
+            x = layer
+                .out_norm
+                .forward(&sum(&x, &layer.down.forward(&inner)?)?)?;
         }
         Ok(x)
     }
@@ -143,7 +147,11 @@ impl<'a> Reader<'a> {
         Self {
             config,
             weights,
-            prefix: if weights.has(&first) { config.prefix } else { "" },
+            prefix: if weights.has(&first) {
+                config.prefix
+            } else {
+                ""
+            },
         }
     }
 
@@ -163,14 +171,22 @@ impl<'a> Reader<'a> {
         });
         let [weight, bias] = &names;
         let shape = [self.config.hidden];
-        let (w, b) = (self.weights.get(weight, &shape)?, self.weights.get(bias, &shape)?);
+        let (w, b) = (
+            self.weights.get(weight, &shape)?,
+            self.weights.get(bias, &shape)?,
+        );
         LayerNorm::new(&w, &b, self.config.norm_eps).map_err(|error| WeightsError::Tensor {
             name: weight.clone(),
             error,
         })
     }
 
-    fn linear(&self, parts: &[String], rows: &[usize], columns: usize) -> std::result::Result<Linear, WeightsError> {
+    fn linear(
+        &self,
+        parts: &[String],
+        rows: &[usize],
+        columns: usize,
+    ) -> std::result::Result<Linear, WeightsError> {
         let names = |kind: &str| -> Vec<String> {
             parts.iter().map(|part| self.name(part, kind)).collect()
         };

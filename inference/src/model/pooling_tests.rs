@@ -13,7 +13,10 @@ const STATES: [f32; 6] = [1.0, -2.0, 3.0, 4.0, 5.0, -8.0];
 fn each_pooling_is_what_its_name_says() {
     for (kind, expected) in [
         (PoolingType::Mean, [3.0, -2.0]),
-        (PoolingType::MeanSqrtLen, [9.0 / 3f32.sqrt(), -6.0 / 3f32.sqrt()]),
+        (
+            PoolingType::MeanSqrtLen,
+            [9.0 / 3f32.sqrt(), -6.0 / 3f32.sqrt()],
+        ),
         (PoolingType::Max, [5.0, 4.0]),
         (PoolingType::Cls, [1.0, -2.0]),
         (PoolingType::Last, [5.0, -8.0]),
@@ -56,9 +59,18 @@ fn choose(files: &[(&str, Value)], runner: RunnerType) -> Result<Option<Pooling>
 #[test]
 fn the_files_of_sentence_transformers_are_followed() {
     let bert = ("config.json", config("BertModel"));
-    let all = ("modules.json", modules(&["Transformer", "Pooling", "Normalize"]));
-    let mean = ("1_Pooling/config.json", json!({"pooling_mode_mean_tokens": true}));
-    let limit = ("sentence_bert_config.json", json!({"max_seq_length": 256, "do_lower_case": true}));
+    let all = (
+        "modules.json",
+        modules(&["Transformer", "Pooling", "Normalize"]),
+    );
+    let mean = (
+        "1_Pooling/config.json",
+        json!({"pooling_mode_mean_tokens": true}),
+    );
+    let limit = (
+        "sentence_bert_config.json",
+        json!({"max_seq_length": 256, "do_lower_case": true}),
+    );
     let chosen = choose(&[bert.clone(), all.clone(), mean, limit], RunnerType::Auto);
     let expected = Pooling {
         kind: PoolingType::Mean,
@@ -70,12 +82,17 @@ fn the_files_of_sentence_transformers_are_followed() {
     assert_eq!(chosen.unwrap(), Some(expected));
     let newer = ("1_Pooling/config.json", json!({"pooling_mode": "max"}));
     let two = ("modules.json", modules(&["Transformer", "Pooling"]));
-    let chosen = choose(&[bert.clone(), two, newer], RunnerType::Auto).unwrap().unwrap();
+    let chosen = choose(&[bert.clone(), two, newer], RunnerType::Auto)
+        .unwrap()
+        .unwrap();
     assert_eq!((chosen.kind, chosen.normalize), (PoolingType::Max, false));
     let both = json!({"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true});
     let files = [bert, all, ("1_Pooling/config.json", both)];
     let error = choose(&files, RunnerType::Auto).unwrap_err().to_string();
-    assert!(error.contains("1_Pooling/config.json: pooling by max and mean"), "{error}");
+    assert!(
+        error.contains("1_Pooling/config.json: pooling by max and mean"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -86,25 +103,47 @@ fn the_runner_follows_from_the_model_unless_the_flag_says() {
     let kind = |files: &[(&str, Value)], runner| {
         choose(files, runner).map(|pooling| pooling.map(|pooling| pooling.kind))
     };
-    let all = ("modules.json", modules(&["Transformer", "Pooling", "Normalize"]));
-    let last = ("1_Pooling/config.json", json!({"pooling_mode_lasttoken": true}));
+    let all = (
+        "modules.json",
+        modules(&["Transformer", "Pooling", "Normalize"]),
+    );
+    let last = (
+        "1_Pooling/config.json",
+        json!({"pooling_mode_lasttoken": true}),
+    );
     let embedder = [decoder.clone(), all.clone(), last];
     for (files, runner, expected) in [
         (&[decoder.clone()][..], RunnerType::Auto, None),
-        (&[decoder.clone()], RunnerType::Pooling, Some(PoolingType::Last)),
+        (
+            &[decoder.clone()],
+            RunnerType::Pooling,
+            Some(PoolingType::Last),
+        ),
         (&embedder, RunnerType::Auto, Some(PoolingType::Last)),
         (&embedder, RunnerType::Generate, None),
         (&[base.clone()], RunnerType::Auto, Some(PoolingType::Last)),
         (&[encoder.clone()], RunnerType::Auto, Some(PoolingType::Cls)),
     ] {
-        assert_eq!(kind(files, runner).unwrap(), expected, "{files:?} {runner:?}");
+        assert_eq!(
+            kind(files, runner).unwrap(),
+            expected,
+            "{files:?} {runner:?}"
+        );
     }
     for files in [[base], [encoder]] {
         let error = kind(&files, RunnerType::Generate).unwrap_err();
-        assert!(matches!(error, PoolingError::GeneratesNothing { .. }), "{error}");
+        assert!(
+            matches!(error, PoolingError::GeneratesNothing { .. }),
+            "{error}"
+        );
     }
-    let mean = ("1_Pooling/config.json", json!({"pooling_mode_mean_tokens": true}));
-    let error = kind(&[decoder, all, mean], RunnerType::Auto).unwrap_err().to_string();
+    let mean = (
+        "1_Pooling/config.json",
+        json!({"pooling_mode_mean_tokens": true}),
+    );
+    let error = kind(&[decoder, all, mean], RunnerType::Auto)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("decoders give the last token"), "{error}");
 }
 

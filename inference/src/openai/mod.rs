@@ -4,9 +4,11 @@
 
 mod chat;
 mod completion;
+mod embedding;
 mod error;
 mod model;
 mod options;
+mod tokenize;
 mod usage;
 
 pub use chat::{
@@ -14,9 +16,13 @@ pub use chat::{
     ChatMessage, ChatRequest, Content, ContentPart,
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
+pub use embedding::{
+    EmbeddingObject, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, EmbeddingVector,
+};
 pub use error::{ErrorBody, ErrorObject};
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
+pub use tokenize::{DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse};
 pub use usage::{PromptTokensDetails, Usage};
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{Tokenizer, TokenizerError, Truncation, TruncationSide};
 
 #[cfg(test)]
 mod test_tokenizer;

@@ -43,7 +43,8 @@ pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, Reques
     })
 }
 
-fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
+/// What the chat template gets.
+pub(super) fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
     let continue_final_message = chat.continue_final_message.unwrap_or(false);
     let add_generation_prompt = chat.add_generation_prompt.unwrap_or(true);
     if continue_final_message && add_generation_prompt {

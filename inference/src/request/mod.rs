@@ -6,17 +6,23 @@
 mod chat;
 mod completion;
 mod defaults;
+mod embedding;
 mod error;
 pub mod limits;
 mod options;
 mod parse;
+mod tokenize;
 mod unsupported;
 
 pub use chat::{CheckedChat, check_chat};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
+pub use embedding::{
+    CheckedEmbedding, EmbeddingForm, check_embedding, empty_input, input_too_long,
+};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use tokenize::{CheckedTokenize, TokenizeInput, check_detokenize, check_tokenize};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -92,7 +92,11 @@ fn check(
     })
 }
 
-fn render(serving: &Serving, input: &crate::prompt::ChatInput) -> Result<String, ApiError> {
+/// The text of a chat, by the model's template.
+pub(super) fn render(
+    serving: &Serving,
+    input: &crate::prompt::ChatInput,
+) -> Result<String, ApiError> {
     let Some(template) = &serving.template else {
         return Err(RequestError::invalid(
             "messages",

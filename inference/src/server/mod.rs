@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod embeddings;
 mod envelope;
 mod error;
 mod format;
@@ -17,6 +18,7 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod off_thread;
 mod orca;
 mod probes;
 mod request_id;
@@ -27,6 +29,7 @@ mod shutdown;
 mod sse;
 mod stall;
 mod state;
+mod tokenize;
 mod usage_log;
 mod wall_clock;
 

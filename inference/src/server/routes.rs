@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::{
-    body, envelope,
+    body, embeddings, envelope,
     error::ApiError,
     format::{Endpoint, Format},
     generate, probes,
@@ -20,6 +20,7 @@ use super::{
     respond::{self, Gates},
     sse,
     state::{Serving, SharedState},
+    tokenize,
 };
 use crate::{
     openai::{Model, ModelList},
@@ -39,6 +40,9 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(

@@ -10,7 +10,7 @@ use candela_engine::{
     engine::MonotonicClock,
     server::{ServeError, Signals, serve, start_engine},
 };
-use candela_flags::EngineFlags;
+use candela_flags::{EngineFlags, RunnerType};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime, sync::mpsc};
 
@@ -58,7 +58,11 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
             address_sender.send(listener.local_addr().unwrap()).unwrap();
             let load = move |flags: &EngineFlags, _: &_| {
                 loading.pass();
-                start_engine(fake_model::parts(&model_gate), flags)
+                let parts = match flags.runner {
+                    RunnerType::Pooling => fake_model::pooling_parts(&model_gate),
+                    _ => fake_model::parts(&model_gate),
+                };
+                start_engine(parts, flags)
             };
             serve(listener, flags, load, receiver, MonotonicClock::start()).await
         })

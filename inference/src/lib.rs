@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod fetch;
 pub mod finish_reason;
+pub mod grammar;
 pub mod inspect;
 pub mod model;
 pub mod openai;

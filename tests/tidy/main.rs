@@ -34,6 +34,7 @@ const ALL: &[&str] = &[
     "engine",
     "fetch",
     "finish_reason",
+    "grammar",
     "inspect",
     "model",
     "openai",
@@ -63,6 +64,11 @@ const RULES: &[Rule] = &[
         part: "sampling",
         ours: &["finish_reason"],
         never: &["axum", "serde_json", "tokenizers"],
+    },
+    Rule {
+        part: "grammar",
+        ours: &["engine", "prompt::TokenBytes", "sampling", "stats"],
+        never: &["axum", "hyper", "tokenizers", "candle_core"],
     },
     Rule {
         part: "engine",
@@ -105,6 +111,7 @@ const RULES: &[Rule] = &[
         ours: &[
             "engine",
             "finish_reason",
+            "grammar",
             "openai",
             "prompt",
             "sampling",

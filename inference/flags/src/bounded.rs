@@ -129,6 +129,12 @@ bounded! {
     DrainSeconds: "seconds", 0..=86_400;
     /// Pause between comment lines that keep a silent stream open; 0 sends none.
     KeepAliveSeconds: "seconds", 0..=3_600;
+    /// Connections open at a time.
+    Connections: "connections", 1..=1_048_576;
+    /// How long a peer is waited for.
+    PeerSeconds: "seconds", 1..=86_400;
+    /// Memory of bodies that are on their way.
+    BodyMemoryBytes: "bytes", 65_536..=1_099_511_627_776;
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
-    BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
-    MaxBodyBytes, MaxSequences, QueuedRequests, StatsGates,
+    BatchedTokens, ConnectionFlags, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks,
+    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, ReasoningParser, StatsGates,
+    ToolCallParser,
 };
 
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
@@ -51,6 +52,23 @@ pub struct EngineFlags {
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub chat_template: Option<PathBuf>,
 
+    /// Form in which the model writes tool calls [default: the one that its chat template writes]
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Model")]
+    pub tool_call_parser: Option<ToolCallParser>,
+
+    /// Refuse to start unless the model's tool calls can be read, for requests that leave it to the
+    /// model whether to call tools
+    #[arg(long, help_heading = "Model")]
+    pub enable_auto_tool_choice: bool,
+
+    /// Keep tools out of the prompt of requests with "tool_choice": "none"
+    #[arg(long, help_heading = "Model")]
+    pub exclude_tools_when_tool_choice_none: bool,
+
+    /// Form in which the model writes what it thinks; unset, thoughts are part of the answer
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Model")]
+    pub reasoning_parser: Option<ReasoningParser>,
+
     /// Seed of sampled requests that bring none; unset, each draws its own
     #[arg(long, value_name = "NUMBER", help_heading = "Model")]
     pub seed: Option<u64>,
@@ -92,6 +110,10 @@ pub struct EngineFlags {
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = DrainSeconds::of::<60>(), help_heading = "Server")]
     pub shutdown_timeout: DrainSeconds,
+
+    /// Limits on peers.
+    #[command(flatten)]
+    pub connection: ConnectionFlags,
 
     /// Form of the log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, help_heading = "Server")]
@@ -296,6 +318,10 @@ impl EngineFlags {
             quantization: Quantization::None,
             max_model_len: None,
             chat_template: None,
+            tool_call_parser: None,
+            enable_auto_tool_choice: false,
+            exclude_tools_when_tool_choice_none: false,
+            reasoning_parser: None,
             seed: None,
             host: IpAddr::from([0, 0, 0, 0]),
             port: 8000,
@@ -304,6 +330,7 @@ impl EngineFlags {
             sse_keep_alive_interval: KeepAliveSeconds::of::<15>(),
             drain_grace: DrainSeconds::of::<5>(),
             shutdown_timeout: DrainSeconds::of::<60>(),
+            connection: ConnectionFlags::default(),
             log_format: LogFormat::Text,
             max_num_seqs: MaxSequences::of::<64>(),
             max_num_batched_tokens: BatchedTokens::of::<512>(),
@@ -352,6 +379,10 @@ impl EngineFlags {
             quantization,
             max_model_len,
             chat_template,
+            tool_call_parser,
+            enable_auto_tool_choice,
+            exclude_tools_when_tool_choice_none,
+            reasoning_parser,
             seed,
             host,
             port,
@@ -360,6 +391,7 @@ impl EngineFlags {
             sse_keep_alive_interval,
             drain_grace,
             shutdown_timeout,
+            connection,
             log_format,
             max_num_seqs,
             max_num_batched_tokens,
@@ -396,6 +428,15 @@ impl EngineFlags {
             "chat-template",
             chat_template.as_ref().map(|p| p.display()).as_ref(),
         );
+        let parser = tool_call_parser.as_ref().map(value_name);
+        args.given("tool-call-parser", parser.as_ref());
+        args.switch("enable-auto-tool-choice", *enable_auto_tool_choice);
+        args.switch(
+            "exclude-tools-when-tool-choice-none",
+            *exclude_tools_when_tool_choice_none,
+        );
+        let parser = reasoning_parser.as_ref().map(value_name);
+        args.given("reasoning-parser", parser.as_ref());
         args.given("seed", seed.as_ref());
         args.changed("host", host, &defaults.host);
         args.changed("port", port, &defaults.port);
@@ -416,6 +457,7 @@ impl EngineFlags {
             shutdown_timeout,
             &defaults.shutdown_timeout,
         );
+        connection.render(&mut args);
         args.changed(
             "log-format",
             &value_name(log_format),
@@ -458,7 +500,7 @@ fn value_name(value: &impl ValueEnum) -> String {
         .unwrap_or_default()
 }
 
-struct Rendered(Vec<String>);
+pub(crate) struct Rendered(Vec<String>);
 
 impl Rendered {
     fn value(&mut self, flag: &str, value: &impl fmt::Display) {
@@ -471,7 +513,12 @@ impl Rendered {
         }
     }
 
-    fn changed<T: fmt::Display + PartialEq>(&mut self, flag: &str, value: &T, default: &T) {
+    pub(crate) fn changed<T: fmt::Display + PartialEq>(
+        &mut self,
+        flag: &str,
+        value: &T,
+        default: &T,
+    ) {
         if value != default {
             self.value(flag, value);
         }

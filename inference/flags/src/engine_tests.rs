@@ -56,6 +56,10 @@ prop_compose! {
         flags.download_plain_http = headers;
         flags.api_key_file = path.clone().map(PathBuf::from);
         flags.chat_template = path.map(PathBuf::from);
+        flags.tool_call_parser = [None, Some(ToolCallParser::Hermes), Some(ToolCallParser::Llama3Json)][dtype];
+        flags.reasoning_parser = [None, Some(ReasoningParser::Auto), Some(ReasoningParser::DeepseekR1)][dtype];
+        flags.enable_auto_tool_choice = details;
+        flags.exclude_tools_when_tool_choice_none = headers;
         flags
     }
 }

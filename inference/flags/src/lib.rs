@@ -5,21 +5,25 @@
 //! [`bounded`]. Nothing here starts, loads or reads anything.
 
 mod bounded;
+pub mod connection;
 mod engine;
 mod inspect;
 mod owned;
+mod parsers;
 mod pull;
 mod stats_gates;
 
 pub use bounded::{
-    BatchedTokens, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks, KvCacheBytes,
-    MaxBodyBytes, MaxSequences, OutOfBounds, QueuedRequests,
+    BatchedTokens, BodyMemoryBytes, Connections, ContextLength, DrainSeconds, KeepAliveSeconds,
+    KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, OutOfBounds, PeerSeconds, QueuedRequests,
 };
+pub use connection::ConnectionFlags;
 pub use engine::{
     Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, RunnerType, normalize_flag,
     parse_engine_flags,
 };
 pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
+pub use parsers::{ReasoningParser, ToolCallParser};
 pub use pull::{PullFlags, parse_pull_flags};
 pub use stats_gates::{StatsConflict, StatsGates};

@@ -1,7 +1,9 @@
 //! A branch's next token: what may not come is banned, what is left is sampled.
 
-use super::sequence::{End, Sequence};
-use crate::sampling::TokenLogprobs;
+use std::fmt::Display;
+
+use super::sequence::{End, Request, Sequence};
+use crate::sampling::{Logits, Past, TokenLogprobs};
 
 /// A chosen token, and how likely it was if the request asked.
 pub(super) struct Chosen {
@@ -9,20 +11,47 @@ pub(super) struct Chosen {
     pub(super) logprobs: Option<Box<TokenLogprobs>>,
 }
 
+/// Takes what a step computed for `sequence`, whose rows of `logits` begin at `row`: the log probabilities
+/// of its prompt, and its next token if it gets one. `row` is moved behind them.
+///
+/// # Errors
+/// Why the sequence cannot go on.
+pub(super) fn take_rows(
+    sequence: &mut Sequence,
+    logits: &mut Logits,
+    row: &mut usize,
+) -> Result<Option<Chosen>, End> {
+    let (scored, gets_token) = (sequence.scored_now().len(), sequence.gets_token());
+    let first = *row;
+    *row += scored + usize::from(gets_token);
+    if let Err(error) = sequence.score_prompt(logits, first) {
+        return Err(failure(&sequence.request, &error));
+    }
+    if !gets_token {
+        return Ok(None);
+    }
+    choose(sequence, logits.row_mut(first + scored)).map(Some)
+}
+
 /// Chooses the next token of `sequence` by its row of `logits`, which is left changed.
 ///
 /// # Errors
 /// Why the sequence cannot go on.
-pub(super) fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
+fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
     let request = &sequence.request;
-    let failed = |error: &dyn std::fmt::Display| {
-        tracing::error!(request = &*request.id, %error, "a request failed");
-        End::error(error.to_string())
-    };
+    let failed = |error: &dyn Display| failure(request, error);
+    // Masks and penalties change the row; what is reported is what the model said.
+    let raw = request.params.logprobs.map(|top| (top, logits.to_vec()));
+    let (prompt, answer) = sequence.tokens.split_at(request.prompt.len());
+    let early = answer.len() < request.params.min_tokens;
     if let Some(constraint) = &mut sequence.constraint {
         constraint.mask(logits).map_err(|error| failed(&error))?;
+        // An answer that can only end does, also where its end tokens are banned, ignored, or none.
+        let possible = |&token: &u32| logits[token as usize] > f32::NEG_INFINITY;
+        if constraint.is_complete() && (early || !request.stop_tokens.iter().any(possible)) {
+            return Err(End::stop());
+        }
     }
-    let early = sequence.tokens.len() - request.prompt.len() < request.params.min_tokens;
     let banned = if early {
         request.stop_tokens.as_slice()
     } else {
@@ -30,13 +59,24 @@ pub(super) fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chos
     };
     let token = sequence
         .sampler
-        .sample(logits, &request.params, banned)
-        .map_err(|error| failed(&error))?;
+        .sample(logits, &request.params, banned, Past { prompt, answer })
+        .map_err(|error| match &sequence.constraint {
+            Some(_) if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) => {
+                failed(&"every token that the grammar allows here is banned by min_tokens")
+            }
+            _ => failed(&error),
+        })?;
     if let Some(constraint) = &mut sequence.constraint {
         constraint.accept(token).map_err(|error| failed(&error))?;
     }
-    Ok(Chosen {
-        token,
-        logprobs: None,
-    })
+    let logprobs = raw
+        .map(|(top, row)| TokenLogprobs::of(&row, token, top).map(Box::new))
+        .transpose()
+        .map_err(|error| failed(&error))?;
+    Ok(Chosen { token, logprobs })
+}
+
+fn failure(request: &Request, error: &dyn Display) -> End {
+    tracing::error!(request = &*request.id, %error, "a request failed");
+    End::error(error.to_string())
 }

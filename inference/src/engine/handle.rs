@@ -87,7 +87,7 @@ impl EngineHandle {
     ///
     /// # Guarantees
     /// Every branch yields exactly one event with `finished`, unless the stream is dropped first,
-    /// which cancels what is left. The stream holds at most `max_tokens` + 1 events a branch.
+    /// which cancels what is left. The stream holds at most `max_tokens` + 2 events a branch.
     ///
     /// # Errors
     /// [`SubmitError::QueueFull`] beyond the queue's limit; [`SubmitError::Stopped`] once the engine

@@ -10,8 +10,11 @@ use std::{
     },
 };
 
+use futures::executor::block_on;
+
 use super::{
     handle::Listener,
+    prompt_logprobs::PROMPT_LOGITS_ROWS_MAX,
     step::Engine,
     test_random::{Random, check_cases, texts},
     tests::{POISON, Running, Setup, collect, metric, prompt},
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     finish_reason::FinishReason,
-    sampling::{Logits, SamplingParams},
+    sampling::{Logits, SamplingParams, TokenLogprobs},
     stats::CacheConfig,
 };
 
@@ -66,10 +69,9 @@ impl RememberingRunner {
         }
     }
 
-    /// Writes the states of a sequence's tokens; returns a digest of its whole past.
-    fn run(&mut self, batch: &Batch, sequence: usize) -> u64 {
+    /// Writes the states of a sequence's tokens.
+    fn run(&mut self, batch: &Batch, sequence: usize) {
         let span = batch.cu_seqlens_q[sequence] as usize..batch.cu_seqlens_q[sequence + 1] as usize;
-        let end = batch.seqlens_k[sequence] as usize;
         let mut state = match batch.positions[span.start] as usize {
             0 => 0,
             first => self.slots[Self::slot(batch, sequence, first - 1)],
@@ -81,7 +83,11 @@ impl RememberingRunner {
             assert_eq!(slot, Self::slot(batch, sequence, position));
             self.slots[slot] = state;
         }
-        (0..end).fold(0, |digest, position| {
+    }
+
+    /// A digest of all tokens up to the one at `at` in the batch.
+    fn digest(&self, batch: &Batch, sequence: usize, at: usize) -> u64 {
+        (0..=batch.positions[at] as usize).fold(0, |digest, position| {
             let state = self.slots[Self::slot(batch, sequence, position)];
             state_after(digest, state as u32, (state >> 32) as usize)
         })
@@ -94,14 +100,21 @@ impl Runner for RememberingRunner {
         self.slots.resize(1 << 14, 0);
         (logits.vocab, logits.data) = (VOCAB as usize, Vec::new());
         for sequence in 0..batch.sequences() {
-            let digest = self.run(batch, sequence);
-            let last = batch.cu_seqlens_q[sequence + 1] - 1;
-            if batch.logits_idx.contains(&last) {
+            self.run(batch, sequence);
+            let span = batch.cu_seqlens_q[sequence]..batch.cu_seqlens_q[sequence + 1];
+            for &at in batch.logits_idx.iter().filter(|at| span.contains(at)) {
+                let digest = self.digest(batch, sequence, at as usize);
                 let row =
                     (0..VOCAB).map(|token| (digest.rotate_left(2 * token) & 0xff) as f32 / 32.0);
                 logits.data.extend(row);
             }
         }
+        let scored = batch.logits_idx.len().saturating_sub(batch.sequences());
+        assert!(
+            scored <= PROMPT_LOGITS_ROWS_MAX,
+            "{scored} rows for prompts"
+        );
+        assert_eq!(logits.data.len(), batch.logits_idx.len() * VOCAB as usize);
         Ok(())
     }
 }
@@ -121,12 +134,24 @@ struct Asked {
 fn ask(random: &mut Random, texts: &[Vec<u32>], tokens_max: usize) -> Asked {
     let text = &texts[random.below(texts.len())];
     let prompt = text[..random.between(1, text.len().min(tokens_max - 1))].to_vec();
-    let greedy = SamplingParams::greedy(random.between(1, 60).min(tokens_max - prompt.len()));
+    let shortest = usize::from(random.chance(90));
+    let longest = random.between(shortest, 60 * shortest);
+    let greedy = SamplingParams::greedy(longest.min(tokens_max - prompt.len()));
+    let some = |random: &mut Random, neutral: f32, value: f32| match random.chance(20) {
+        true => value,
+        false => neutral,
+    };
     Asked {
         params: SamplingParams {
             temperature: if random.chance(50) { 1.0 } else { 0.0 },
             seed: Some(random.below(3) as u64),
             ignore_eos: random.chance(50),
+            min_p: some(random, 0.0, 0.05),
+            presence_penalty: some(random, 0.0, 1.5),
+            frequency_penalty: some(random, 0.0, -0.5),
+            repetition_penalty: some(random, 1.0, 1.3),
+            logprobs: random.chance(20).then(|| random.below(4)),
+            prompt_logprobs: random.chance(30).then(|| random.below(4)),
             ..greedy
         },
         prompt,
@@ -137,8 +162,47 @@ fn ask(random: &mut Random, texts: &[Vec<u32>], tokens_max: usize) -> Asked {
     }
 }
 
-/// The branches of each request, as they ended.
-type Answers = Vec<Vec<(Vec<u32>, Finished)>>;
+/// A branch, as it ended.
+#[derive(Default)]
+struct Answer {
+    tokens: Vec<u32>,
+    logprobs: Vec<TokenLogprobs>,
+    prompt_logprobs: Option<Arc<[TokenLogprobs]>>,
+    end: Option<Finished>,
+}
+
+impl Answer {
+    fn end(&self) -> &Finished {
+        self.end.as_ref().unwrap()
+    }
+}
+
+/// The branches of each request.
+type Answers = Vec<Vec<Answer>>;
+
+/// Takes a request's events, and sees that the prompt's log probabilities come once, before all else.
+fn take_events(mut stream: EventStream, branches: usize) -> Vec<Answer> {
+    let mut answers: Vec<Answer> = (0..branches).map(|_| Answer::default()).collect();
+    while let Some(event) = block_on(stream.next()) {
+        if let Some(scores) = event.prompt_logprobs {
+            assert!(
+                answers
+                    .iter()
+                    .all(|a| a.tokens.is_empty() && a.prompt_logprobs.is_none())
+            );
+            assert_eq!(event.branch, 0);
+            answers[0].prompt_logprobs = Some(scores);
+        }
+        let answer = &mut answers[event.branch];
+        assert!(answer.end.is_none(), "an event after the end");
+        answer.tokens.extend(event.token);
+        answer
+            .logprobs
+            .extend(event.logprobs.map(|logprobs| *logprobs));
+        answer.end = event.finished.map(|finished| *finished);
+    }
+    answers
+}
 
 /// Serves the requests, step by step on this thread.
 fn serve(config: &EngineConfig, asked: &[Asked], cancel: bool) -> Answers {
@@ -167,8 +231,10 @@ fn serve(config: &EngineConfig, asked: &[Asked], cancel: bool) -> Answers {
         engine.step().unwrap();
     }
     drop(engine);
-    let answers = streams.into_iter().map(|stream| collect(stream.unwrap()));
-    answers.collect()
+    let answers = asked.iter().zip(streams);
+    answers
+        .map(|(one, stream)| take_events(stream.unwrap(), one.branches))
+        .collect()
 }
 
 fn request(one: &Asked) -> GenerateRequest {
@@ -184,14 +250,27 @@ fn request(one: &Asked) -> GenerateRequest {
     }
 }
 
-fn compare(seen: &(Vec<u32>, Finished), expected: &(Vec<u32>, Finished), cancelled: bool) {
-    let ((tokens, end), (all, whole)) = (seen, expected);
-    if cancelled && end.reason == FinishReason::Abort {
-        assert!(all.starts_with(tokens), "{tokens:?} {all:?}");
-    } else {
-        assert_eq!((tokens, end.reason), (all, whole.reason));
-        assert!(end.tokens.cached < end.tokens.prompt);
+fn compare(seen: &Answer, expected: &Answer, one: &Asked) {
+    let (end, whole) = (seen.end(), expected.end());
+    if one.cancelled.is_some() && end.reason == FinishReason::Abort {
+        assert!(expected.tokens.starts_with(&seen.tokens));
+        assert!(expected.logprobs.starts_with(&seen.logprobs));
+        return;
     }
+    assert_eq!((&seen.tokens, end.reason), (&expected.tokens, whole.reason));
+    assert_eq!(seen.logprobs, expected.logprobs);
+    let reported = one.params.logprobs.map_or(0, |_| seen.tokens.len());
+    assert_eq!(seen.logprobs.len(), reported);
+    for (logprobs, &token) in seen.logprobs.iter().zip(&seen.tokens) {
+        assert_eq!(logprobs.token, token);
+    }
+    assert_eq!(seen.prompt_logprobs, expected.prompt_logprobs);
+    if let Some(scores) = &seen.prompt_logprobs {
+        let scored: Vec<u32> = scores.iter().map(|score| score.token).collect();
+        assert_eq!(scored, one.prompt[1..]);
+        assert_eq!(end.tokens.cached, 0);
+    }
+    assert!(end.tokens.cached < end.tokens.prompt);
 }
 
 #[test]
@@ -225,9 +304,11 @@ fn answers_are_those_of_a_pool_without_limits_and_without_cache() {
         let expected = serve(&unlimited, &asked, false);
         for ((seen, expected), one) in seen.iter().zip(&expected).zip(&asked) {
             assert_eq!((seen.len(), expected.len()), (one.branches, one.branches));
-            for (seen, expected) in seen.iter().zip(expected) {
-                compare(seen, expected, one.cancelled.is_some());
-                cached.fetch_add(seen.1.tokens.cached, Ordering::Relaxed);
+            for (branch, (seen, expected)) in seen.iter().zip(expected).enumerate() {
+                let scored = one.params.prompt_logprobs.is_some() && branch == 0;
+                assert_eq!(expected.prompt_logprobs.is_some(), scored);
+                compare(seen, expected, one);
+                cached.fetch_add(seen.end().tokens.cached, Ordering::Relaxed);
             }
         }
     });

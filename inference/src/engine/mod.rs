@@ -7,7 +7,10 @@
 mod choose;
 pub mod clock;
 mod handle;
+mod isolation;
 mod kv;
+mod outcome;
+mod prompt_logprobs;
 mod request;
 mod scheduler;
 mod sequence;
@@ -22,6 +25,7 @@ use std::{
 pub use self::{
     clock::{Clock, MonotonicClock},
     handle::{Canceller, EngineHandle, EventStream, SubmitError},
+    isolation::BARREN_STEPS_MAX,
     request::{
         ConstraintFactory, Event, Finished, GenerateRequest, StopCause, StopCheck, StopMatch,
     },
@@ -143,6 +147,8 @@ pub fn start(
     Ok((handle, thread))
 }
 
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 mod kv_tests;
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub enum StopCause {
     Text(StopMatch),
 }
 
-/// Something happened to a branch: a token, its end, or both at once.
+/// Something happened to a branch: a token, its end, or both at once; or its prompt was scored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Which of the request's answers, from 0.
@@ -86,6 +86,11 @@ pub struct Event {
     pub token: Option<u32>,
     /// How likely that token was, if the request asked.
     pub logprobs: Option<Box<TokenLogprobs>>,
+    /// How likely the prompt's tokens after the first were, if the request asked: once, before the first
+    /// token of any branch.
+    pub prompt_logprobs: Option<Arc<[TokenLogprobs]>>,
+    /// Prompt tokens that the branch found in the prefix cache.
+    pub cached_tokens: usize,
     /// The branch is done; nothing follows for it.
     pub finished: Option<Box<Finished>>,
 }

@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     kv::{BlockPool, BlockTable, ChainHasher},
+    prompt_logprobs::PROMPT_LOGITS_ROWS_MAX,
     sequence::Sequence,
 };
 use crate::model::runner::{BLOCK_TOKENS, RunnerType, blocks_for};
@@ -33,6 +34,13 @@ pub(super) struct Scheduler<S = RandomState> {
     whole_prompts: bool,
     /// Cached blocks of the sequence that is being admitted.
     hits: Vec<u32>,
+}
+
+/// What is left to give out of a step.
+struct Budget {
+    tokens: usize,
+    /// Rows of logits for prompts that are scored.
+    rows: usize,
 }
 
 impl<S: BuildHasher> Scheduler<S> {
@@ -79,7 +87,10 @@ impl<S: BuildHasher> Scheduler<S> {
     /// Plans a step: sets `scheduled` of every running sequence and gives it the blocks it needs.
     /// Returns how many sequences had to give theirs up.
     pub(super) fn schedule(&mut self) -> usize {
-        let mut budget = self.max_num_batched_tokens;
+        let mut budget = Budget {
+            tokens: self.max_num_batched_tokens,
+            rows: PROMPT_LOGITS_ROWS_MAX,
+        };
         self.running
             .iter_mut()
             .for_each(|sequence| sequence.scheduled = 0);
@@ -93,62 +104,68 @@ impl<S: BuildHasher> Scheduler<S> {
     }
 
     /// Plans the running sequences that `wanted` picks, the oldest first.
-    fn plan_running(&mut self, budget: &mut usize, wanted: fn(&Sequence) -> bool) -> usize {
+    fn plan_running(&mut self, budget: &mut Budget, wanted: fn(&Sequence) -> bool) -> usize {
         let (mut index, mut preempted) = (0, 0);
-        while index < self.running.len() && *budget > 0 {
+        while index < self.running.len() && budget.tokens > 0 {
             let sequence = &mut self.running[index];
             if sequence.scheduled == 0 && wanted(sequence) {
-                let tokens = sequence.remaining().min(*budget);
+                let tokens = sequence.remaining().min(budget.tokens);
+                let (tokens, rows) = sequence.within_rows(tokens, budget.rows);
                 let blocks = blocks_for(sequence.computed + tokens);
                 if !sequence.table.grow(&mut self.pool, blocks) {
-                    *budget += self.preempt_newest();
+                    self.preempt_newest(budget);
                     preempted += 1;
                     continue;
                 }
                 sequence.scheduled = tokens;
-                *budget -= tokens;
+                budget.tokens -= tokens;
+                budget.rows -= rows;
             }
             index += 1;
         }
         preempted
     }
 
-    /// Sends the newest running sequence back to wait, its cache to be computed again. Returns the
-    /// tokens that it had in the step.
-    fn preempt_newest(&mut self) -> usize {
+    /// Sends the newest running sequence back to wait, its cache to be computed again. What it had of the
+    /// step is given back.
+    fn preempt_newest(&mut self, budget: &mut Budget) {
         let mut newest = self
             .running
             .pop()
             .expect("a sequence that needs blocks is running");
+        budget.rows += newest.scored_now().len();
+        budget.tokens += std::mem::take(&mut newest.scheduled);
         newest.table.release(&mut self.pool);
         newest.computed = 0;
         newest.preemptions += 1;
-        let tokens = std::mem::take(&mut newest.scheduled);
         self.waiting.push_front(newest);
-        tokens
     }
 
     /// Moves waiting sequences into the step while budget and places last, and there are blocks for all
-    /// their tokens. The running ones have theirs: budget is left when all their tokens are in the step.
-    fn admit(&mut self, budget: &mut usize) {
-        while *budget > 0 && self.running.len() < self.max_num_seqs && self.pool.free() > 0 {
+    /// their tokens, and for those of the running ones that are not in the step: budget is left when all
+    /// their tokens are, those of prompts aside that are scored.
+    fn admit(&mut self, budget: &mut Budget) {
+        while budget.tokens > 0 && self.running.len() < self.max_num_seqs && self.pool.free() > 0 {
             let Some(next) = self.waiting.front() else {
                 return;
             };
-            if self.whole_prompts && next.tokens.len() > *budget {
+            if self.whole_prompts && next.tokens.len() > budget.tokens {
                 return;
             }
             next.table.find(&self.pool, &next.tokens, &mut self.hits);
+            self.hits.truncate(next.skippable_blocks());
             let held = self.hits.iter().filter(|&&hit| !self.pool.is_free(hit));
-            let needed = blocks_for(next.tokens.len()) - held.count();
-            if needed > self.pool.free() || self.is_better_later(next) {
+            let missing = |s: &Sequence| blocks_for(s.tokens.len()) - s.table.blocks().len();
+            let promised: usize = self.running.iter().map(missing).sum();
+            let needed = promised + blocks_for(next.tokens.len()) - held.count();
+            let waits_for_rows = next.prompt_scores.is_some() && budget.rows == 0;
+            if needed > self.pool.free() || waits_for_rows || self.is_better_later(next) {
                 return;
             }
             let Some(mut sequence) = self.waiting.pop_front() else {
                 return;
             };
-            self.start(&mut sequence, *budget);
-            *budget -= sequence.scheduled;
+            self.start(&mut sequence, budget);
             self.running.push(sequence);
         }
     }
@@ -157,21 +174,26 @@ impl<S: BuildHasher> Scheduler<S> {
     /// beside it, and will find in the cache once that is done.
     fn is_better_later(&self, next: &Sequence) -> bool {
         let prompt = next.request.prompt.len();
-        let shared = |s: &Sequence| Arc::ptr_eq(&s.request, &next.request) && s.computed < prompt;
-        self.hasher.is_some()
-            && next.branch > 0
-            && self.hits.len() < (prompt - 1) / BLOCK_TOKENS
-            && self.running.iter().any(shared)
+        let sibling = |s: &&Sequence| Arc::ptr_eq(&s.request, &next.request);
+        let mut siblings = self.running.iter().filter(sibling);
+        let shares = self.hasher.is_some() && self.hits.len() < (prompt - 1) / BLOCK_TOKENS;
+        // The log probabilities of the prompt come before any branch's first token.
+        next.branch > 0
+            && siblings.any(|s| s.prompt_scores.is_some() || shares && s.computed < prompt)
     }
 
     /// Gives a sequence its cached blocks, `self.hits`, and its first tokens in the step.
-    fn start(&mut self, sequence: &mut Sequence, budget: usize) {
+    fn start(&mut self, sequence: &mut Sequence, budget: &mut Budget) {
         sequence.table.begin(&mut self.pool, &self.hits);
         sequence.computed = self.hits.len() * BLOCK_TOKENS;
         if sequence.preemptions == 0 {
             sequence.cached_tokens = sequence.computed;
         }
-        sequence.scheduled = sequence.remaining().min(budget);
+        let tokens = sequence.remaining().min(budget.tokens);
+        let (tokens, rows) = sequence.within_rows(tokens, budget.rows);
+        sequence.scheduled = tokens;
+        budget.tokens -= tokens;
+        budget.rows -= rows;
         let blocks = blocks_for(sequence.computed + sequence.scheduled);
         let grown = sequence.table.grow(&mut self.pool, blocks);
         assert!(grown, "more blocks than these were free");

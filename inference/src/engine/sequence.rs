@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::{
     choose::Chosen,
     handle::Listener,
+    isolation::guarded,
     kv::BlockTable,
+    prompt_logprobs::PromptScores,
     request::{Event, Finished, GenerateRequest, StopCause, StopCheck},
 };
 use crate::{
@@ -39,6 +41,8 @@ pub(super) struct Sequence {
     /// Tokens it puts through the current step; 0 when it is not part of it.
     pub(super) scheduled: usize,
     pub(super) sampler: Sampler,
+    /// Of the first branch of a request that asked, until they are told.
+    pub(super) prompt_scores: Option<PromptScores>,
     pub(super) stop: Option<Box<dyn StopCheck>>,
     pub(super) constraint: Option<Box<dyn TokenConstraint>>,
     pub(super) timeline: Option<RequestTimeline>,
@@ -46,6 +50,8 @@ pub(super) struct Sequence {
     pub(super) preemptions: u32,
     /// It was part of a batch before; false while it counts as waiting for its first step.
     pub(super) started: bool,
+    /// Something of its own failed: it ends with the step, or before its first.
+    pub(super) failed: bool,
 }
 
 /// The branches of `request`, each drawing from `seed`.
@@ -77,21 +83,36 @@ pub(super) fn branches(
         stop_tokens,
         listener,
     });
-    let new = |branch| Sequence {
-        request: Arc::clone(&shared),
-        branch,
-        tokens: shared.prompt.to_vec(),
-        computed: 0,
-        table: BlockTable::new(cache_salt.clone()),
-        cached_tokens: 0,
-        scheduled: 0,
-        sampler: Sampler::new(seed, branch),
-        stop: stop.as_ref().map(|make| make()),
-        constraint: constraint.as_ref().map(|make| make()),
-        timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
-        compute_time: Duration::ZERO,
-        preemptions: 0,
-        started: false,
+    // What a request brings along is made here; if that panics, its branches end before their first step.
+    let id = Arc::clone(&shared.id);
+    let make_stop = || stop.as_ref().map(|make| make());
+    let make_constraint = || constraint.as_ref().map(|make| make());
+    let new = |branch| {
+        let made = guarded(&id, "beginning", || (make_stop(), make_constraint()));
+        let failed = made.is_err();
+        let (stop, constraint) = made.unwrap_or_default();
+        Sequence {
+            request: Arc::clone(&shared),
+            branch,
+            tokens: shared.prompt.to_vec(),
+            computed: 0,
+            table: BlockTable::new(cache_salt.clone()),
+            cached_tokens: 0,
+            scheduled: 0,
+            sampler: Sampler::new(seed, branch),
+            prompt_scores: shared
+                .params
+                .prompt_logprobs
+                .filter(|_| branch == 0)
+                .map(PromptScores::new),
+            stop,
+            constraint,
+            timeline: queued.map(|queued| RequestTimeline::new(arrival.unwrap_or(queued), queued)),
+            compute_time: Duration::ZERO,
+            preemptions: 0,
+            started: false,
+            failed,
+        }
     };
     (0..branches.get()).map(new).collect()
 }
@@ -107,9 +128,14 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// The current step ends with a new token for it.
+    /// The current step computes the last of its tokens.
     pub(super) fn samples(&self) -> bool {
         self.scheduled > 0 && self.scheduled == self.remaining()
+    }
+
+    /// The current step gives it a token: not one that only computes its prompt, for its scores or its vector.
+    pub(super) fn gets_token(&self) -> bool {
+        self.samples() && self.request.params.max_tokens > 0
     }
 
     /// Nobody listens any more.
@@ -183,6 +209,8 @@ impl Sequence {
             branch: self.branch,
             token,
             logprobs,
+            prompt_logprobs: None,
+            cached_tokens: self.cached_tokens,
             finished,
         }
     }
@@ -207,15 +235,28 @@ impl End {
         }
     }
 
-    /// The prompt's vector is there, and with it the end.
-    pub(super) fn pooled(vector: &[f32]) -> Self {
-        if !vector.iter().all(|number| number.is_finite()) {
-            return Self::error("the model's vector has something in it that is no number");
-        }
+    pub(super) fn of(reason: FinishReason, stop: Option<StopCause>) -> Self {
         Self {
-            reason: FinishReason::Stop,
-            embedding: Some(Arc::from(vector)),
+            reason,
+            stop,
             ..Self::abort()
+        }
+    }
+
+    pub(super) fn length() -> Self {
+        Self::of(FinishReason::Length, None)
+    }
+
+    /// What restricts the answer allows nothing more.
+    pub(super) fn stop() -> Self {
+        Self::of(FinishReason::Stop, None)
+    }
+
+    /// The prompt's vector is there, and with it the end.
+    pub(super) fn pooled(vector: Arc<[f32]>) -> Self {
+        Self {
+            embedding: Some(vector),
+            ..Self::stop()
         }
     }
 

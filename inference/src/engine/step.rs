@@ -13,17 +13,18 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
-    choose::{Chosen, choose},
+    choose::Chosen,
     clock::Clock,
     handle::{Command, Listener, Shared},
+    isolation::{Isolation, Output, failure, guarded},
     kv::ChainHasher,
+    outcome::Outcome,
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
 };
 use crate::{
-    model::runner::{Batch, Pooled, Runner, RunnerError, RunnerType},
-    sampling::Logits,
+    model::runner::{Batch, Runner, RunnerError, RunnerType},
     stats::{EngineGauges, Metrics, StepTokens, Timestamp, split_step},
 };
 
@@ -36,8 +37,8 @@ pub(super) struct Engine {
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     batch: Batch,
-    logits: Logits,
-    pooled: Pooled,
+    isolation: Isolation,
+    output: Output,
     /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
@@ -57,20 +58,21 @@ impl Engine {
             max_num_seqs,
             max_num_batched_tokens,
             prefix_caching,
+            runner_type,
             ..
         } = config;
         let hasher = prefix_caching.then(ChainHasher::default);
         Self {
             runner,
             scheduler: Scheduler::new(kv_blocks, max_num_seqs, max_num_batched_tokens, hasher)
-                .whole_prompts(config.runner_type),
+                .whole_prompts(runner_type),
             config,
             clock,
             metrics,
             shared,
             batch: Batch::default(),
-            logits: Logits::default(),
-            pooled: Pooled::default(),
+            isolation: Isolation::new(runner_type),
+            output: Output::new(runner_type),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -136,6 +138,7 @@ impl Engine {
     /// One step. Its duration, from choosing sequences to having their tokens, is divided among them.
     pub(super) fn step(&mut self) -> Result<(), RunnerError> {
         self.finish_where(Sequence::is_cancelled, End::abort);
+        self.finish_where(|sequence| sequence.failed, failure);
         let begun = self.now();
         for _ in 0..self.scheduler.schedule() {
             self.metrics.record_preemption();
@@ -143,19 +146,16 @@ impl Engine {
         self.mark_scheduled(begun);
         self.fill_batch();
         if self.batch.sequences() > 0 {
-            let tokens = match self.config.runner_type {
-                RunnerType::Generate => {
-                    let forward = self.runner.forward(&self.batch, &mut self.logits);
-                    forward.map(|()| self.sample())
-                }
-                RunnerType::Pooling { .. } => {
-                    let pool = self.runner.pool(&self.batch, &mut self.pooled);
-                    pool.map(|()| self.pooled.rows().map(End::pooled).map(Err).collect())
-                }
-            };
+            let forward = self.isolation.forward(
+                &mut *self.runner,
+                &self.batch,
+                &mut self.output,
+                &mut self.scheduler.running,
+            );
+            let outcomes = forward.map(|()| self.outcomes());
             let ended = self.now();
             self.attribute(begun, ended);
-            self.apply(tokens?, ended);
+            self.apply(outcomes?, ended);
         }
         self.flush();
         Ok(())
@@ -174,7 +174,8 @@ impl Engine {
         {
             if !std::mem::replace(&mut sequence.started, true) {
                 self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-                if self.config.prefix_caching {
+                // A prompt that is scored does not look into the cache.
+                if self.config.prefix_caching && sequence.prompt_scores.is_none() {
                     let (queries, hits) = (sequence.request.prompt.len(), sequence.cached_tokens);
                     self.metrics.record_prefix_lookup(queries, hits);
                 }
@@ -190,6 +191,7 @@ impl Engine {
             batch,
             scheduler,
             step_tokens,
+            output,
             ..
         } = self;
         let scheduled = || scheduler.running.iter().filter(|s| s.scheduled > 0);
@@ -202,23 +204,28 @@ impl Engine {
         for sequence in scheduled() {
             let from = sequence.computed;
             let tokens = &sequence.tokens[from..from + sequence.scheduled];
-            batch.push(tokens, from, sequence.table.blocks(), sequence.samples());
+            let scored = sequence.scored_now();
+            batch.want_logits(scored.start.saturating_sub(from)..scored.end.saturating_sub(from));
+            batch.push(
+                tokens,
+                from,
+                sequence.table.blocks(),
+                output.is_wanted(sequence),
+            );
             step_tokens.push(sequence.scheduled);
         }
     }
 
-    /// The next token, or what is wrong with it, of every sequence that has one, in order.
-    fn sample(&mut self) -> Vec<Result<Chosen, End>> {
+    /// What the step brings every sequence in it, in order.
+    fn outcomes(&mut self) -> Vec<Outcome> {
         let Self {
-            scheduler, logits, ..
+            scheduler, output, ..
         } = self;
-        let sampling = scheduler
-            .running
-            .iter_mut()
-            .filter(|s| s.samples())
-            .enumerate();
-        let tokens = sampling.map(|(row, sequence)| choose(sequence, logits.row_mut(row)));
-        tokens.collect()
+        let mut row = 0;
+        let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
+        scheduled
+            .map(|sequence| Outcome::of(sequence, output, &mut row))
+            .collect()
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -235,11 +242,8 @@ impl Engine {
         for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
             sequence.compute_time += share;
         }
-        let processed = self.batch.input_ids.len();
-        let generated = match self.config.runner_type {
-            RunnerType::Generate => self.batch.logits_idx.len(),
-            RunnerType::Pooling { .. } => 0,
-        };
+        let tokens = self.scheduler.running.iter().filter(|s| s.gets_token());
+        let (processed, generated) = (self.batch.input_ids.len(), tokens.count());
         self.metrics.record_step(
             busy,
             StepTokens {
@@ -249,57 +253,73 @@ impl Engine {
         );
     }
 
-    /// Gives every sequence its token or its end, and takes out those that are done.
-    fn apply(&mut self, tokens: Vec<Result<Chosen, End>>, now: Option<Timestamp>) {
-        let mut tokens = tokens.into_iter();
+    /// Gives every sequence what the step brought it, and takes out those that are done.
+    fn apply(&mut self, outcomes: Vec<Outcome>, now: Option<Timestamp>) {
+        let mut outcomes = outcomes.into_iter();
         let mut index = 0;
         while index < self.scheduler.running.len() {
-            let samples = self.scheduler.running[index].samples();
-            let next = if samples { tokens.next() } else { None };
-            if !matches!(&next, Some(Err(end)) if end.error.is_some()) {
-                self.scheduler.advance(index);
-            }
-            let sequence = &mut self.scheduler.running[index];
-            let end = match next {
-                None => None,
-                Some(Err(end)) => {
-                    if end.embedding.is_some() {
-                        mark_token(&self.metrics, sequence, now);
-                    }
-                    Some((None, end))
-                }
-                Some(Ok(chosen)) => {
-                    let end = sequence.push(chosen.token, self.config.max_model_len);
-                    mark_token(&self.metrics, sequence, now);
-                    match end {
-                        None => {
-                            let event = sequence.event(Some(chosen), None);
-                            self.outbox
-                                .push((sequence.request.listener.events.clone(), event));
-                            None
-                        }
-                        Some((reason, stop)) => {
-                            let (error, embedding) = (None, None);
-                            Some((
-                                Some(chosen),
-                                End {
-                                    reason,
-                                    stop,
-                                    error,
-                                    embedding,
-                                },
-                            ))
-                        }
-                    }
-                }
+            let sequence = &self.scheduler.running[index];
+            let in_step = sequence.scheduled > 0;
+            let is_computed = sequence.samples();
+            let outcome = if in_step { outcomes.next() } else { None };
+            let Some(outcome) = outcome else {
+                index += 1;
+                continue;
             };
-            match end {
+            if !outcome.is_failure() {
+                self.scheduler.advance(index);
+                let sequence = &mut self.scheduler.running[index];
+                if is_computed && let Some(event) = sequence.prompt_event() {
+                    self.outbox
+                        .push((sequence.request.listener.events.clone(), event));
+                }
+            }
+            match self.settle(index, outcome, now) {
                 None => index += 1,
                 Some((chosen, end)) => {
                     let failed = end.error.is_some();
                     let sequence = self.scheduler.take_running(index, failed);
                     self.finish(&sequence, chosen, end, now);
                 }
+            }
+        }
+    }
+
+    /// Gives a sequence what the step brought it. Returns its end, with its last token, if this is it.
+    fn settle(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        now: Option<Timestamp>,
+    ) -> Option<(Option<Chosen>, End)> {
+        let sequence = &mut self.scheduler.running[index];
+        let chosen = match outcome {
+            Outcome::Computed => return None,
+            Outcome::Ended(end) => return Some((None, end)),
+            Outcome::Scored => {
+                mark_token(&self.metrics, sequence, now);
+                return Some((None, End::length()));
+            }
+            Outcome::Pooled(vector) => {
+                mark_token(&self.metrics, sequence, now);
+                return Some((None, End::pooled(vector)));
+            }
+            Outcome::Token(chosen) => chosen,
+        };
+        let (id, token) = (Arc::clone(&sequence.request.id), chosen.token);
+        let max_model_len = self.config.max_model_len;
+        let pushed = guarded(&id, "applying a token", || {
+            sequence.push(token, max_model_len)
+        });
+        mark_token(&self.metrics, sequence, now);
+        match pushed {
+            Err(end) => Some((None, end)),
+            Ok(Some((reason, stop))) => Some((Some(chosen), End::of(reason, stop))),
+            Ok(None) => {
+                let event = sequence.event(Some(chosen), None);
+                self.outbox
+                    .push((sequence.request.listener.events.clone(), event));
+                None
             }
         }
     }

@@ -23,11 +23,15 @@ const VOCAB: u32 = 101;
 const EOS: u32 = 100;
 /// A prompt token that makes the fake model return NaN for its sequence.
 pub(super) const POISON: u32 = 99;
+/// A token that makes its pass panic.
+pub(super) const PANIC: u32 = 98;
+/// A token that makes its pass fail.
+pub(super) const BREAK: u32 = 97;
 
-/// The token after `tokens`; never EOS or POISON.
+/// The token after `tokens`; none of the above.
 fn next_token(tokens: &[u32]) -> u32 {
     let mix = |hash: u64, token: &u32| (hash ^ u64::from(*token)).wrapping_mul(0x100_0000_01b3);
-    (tokens.iter().fold(0xcbf2_9ce4_8422_2325, mix) % 99) as u32
+    (tokens.iter().fold(0xcbf2_9ce4_8422_2325, mix) % 97) as u32
 }
 
 pub(super) fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
@@ -51,6 +55,10 @@ impl Runner for FakeRunner {
         let _open = self.gate.lock();
         if self.fails.load(Ordering::Relaxed) {
             return Err(RunnerError("the device is gone".to_owned()));
+        }
+        assert!(!batch.input_ids.contains(&PANIC), "a panic");
+        if batch.input_ids.contains(&BREAK) {
+            return Err(RunnerError("a token is broken".to_owned()));
         }
         self.slots.resize(1 << 16, u32::MAX);
         for (&slot, &token) in batch.slot_mapping.iter().zip(&batch.input_ids) {
@@ -117,7 +125,7 @@ pub(super) struct Running {
     pub(super) handle: EngineHandle,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
-    fails: Arc<AtomicBool>,
+    pub(super) fails: Arc<AtomicBool>,
     pub(super) gate: Arc<Mutex<()>>,
 }
 

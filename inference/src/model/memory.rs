@@ -7,7 +7,7 @@ use candle_core::DType;
 use super::{
     bytes::Bytes,
     config::{DecoderConfig, EncoderConfig, MlpConfig},
-    runner::{BLOCK_TOKENS, blocks_for},
+    runner::{BLOCK_TOKENS, PROMPT_LOGITS_ROWS_MAX, blocks_for},
 };
 
 /// Settings that the memory cannot hold.
@@ -345,7 +345,7 @@ fn activation_bytes(config: &DecoderConfig, dtype: DType, flags: &EngineFlags) -
         .max()
         .unwrap_or(0);
     let step = tokens * (4 * hidden * narrow + attention.max(widest));
-    let rows = flags.max_num_seqs.as_usize();
+    let rows = flags.max_num_seqs.as_usize() + PROMPT_LOGITS_ROWS_MAX;
     step.max(tokens * hidden * narrow + rows * (hidden * wide + 3 * config.vocab * wide))
 }
 

@@ -5,6 +5,10 @@ use crate::sampling::Logits;
 /// Tokens of a KV block.
 pub const BLOCK_TOKENS: usize = 32;
 
+/// Most tokens of a step, beside the last of each sequence, whose logits are computed: those of prompts
+/// that are scored. Each takes as many numbers as the vocabulary has tokens.
+pub const PROMPT_LOGITS_ROWS_MAX: usize = 64;
+
 /// Blocks that hold `tokens` tokens.
 pub const fn blocks_for(tokens: usize) -> usize {
     tokens.div_ceil(BLOCK_TOKENS)
@@ -70,9 +74,17 @@ impl Batch {
         self.seqlens_k.len()
     }
 
+    /// Asks for the logits of tokens of the sequence that is pushed next, by their places among its tokens
+    /// of this batch, the last aside.
+    pub fn want_logits(&mut self, places: std::ops::Range<usize>) {
+        let first = self.input_ids.len();
+        self.logits_idx
+            .extend(places.map(|place| (first + place) as u32));
+    }
+
     /// Adds a sequence: its next `tokens`, the first at `position`, and the blocks that hold it.
     /// `block_table_width` must be set to at least `blocks.len()` before. With `wants_logits`, those
-    /// of its last token are computed.
+    /// of its last token are computed; [`Self::want_logits`] before asks for more.
     pub fn push(&mut self, tokens: &[u32], position: usize, blocks: &[u32], wants_logits: bool) {
         assert!(
             blocks.len() <= self.block_table_width,
@@ -122,13 +134,13 @@ pub struct Pooled {
 }
 
 impl Pooled {
-    /// The vectors, in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        self.data.chunks_exact(self.width.max(1))
+    /// One of the vectors.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.width..(row + 1) * self.width]
     }
 }
 
-/// A forward pass that failed. The device's state is unknown afterwards.
+/// A forward pass that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the forward pass failed: {0}")]
 pub struct RunnerError(pub String);
@@ -139,17 +151,20 @@ pub trait Runner: Send {
     /// of `logits_idx`, `[R, V]`.
     ///
     /// # Guarantees
-    /// A row depends on its own sequence only, not on what else is in the batch.
+    /// A row depends on its own sequence only, not on what else is in the batch. A pass that failed or
+    /// panicked leaves nothing behind but keys and values at its own `slot_mapping`: its sequences may
+    /// be run again.
     ///
     /// # Errors
-    /// [`RunnerError`] when the device failed; the engine then stops.
+    /// [`RunnerError`] when the pass failed; the engine then runs its sequences one by one, and stops if
+    /// it is the device that is broken.
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError>;
 
     /// Runs the batch of a model that is run for [`RunnerType::Pooling`]: fills `pooled` with the vector
     /// of each sequence whose last token is among `logits_idx`, `[R, width]`. The same is guaranteed.
     ///
     /// # Errors
-    /// [`RunnerError`] when the device failed, or the model is run to generate.
+    /// [`RunnerError`] when the pass failed, or the model is run to generate.
     fn pool(&mut self, _batch: &Batch, _pooled: &mut Pooled) -> Result<(), RunnerError> {
         Err(RunnerError("the model is run to generate".to_owned()))
     }

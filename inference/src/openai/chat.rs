@@ -16,10 +16,14 @@ pub struct ChatRequest {
     pub logprobs: Option<bool>,
     /// Not honoured.
     pub top_logprobs: Option<i64>,
-    /// Not honoured.
+    /// What the model may call.
     pub tools: Option<Vec<Value>>,
-    /// Not honoured.
+    /// Whether it calls one, and which.
     pub tool_choice: Option<Value>,
+    /// Several calls at once; the default.
+    pub parallel_tool_calls: Option<bool>,
+    /// vLLM: report what the model thought; the default.
+    pub include_reasoning: Option<bool>,
     /// vLLM: end the prompt where the assistant begins; the default.
     pub add_generation_prompt: Option<bool>,
     /// vLLM: go on with the last message.
@@ -65,6 +69,8 @@ pub struct ContentPart {
     pub kind: String,
     /// The text of a `text` part.
     pub text: Option<String>,
+    /// The text of a `refusal` part.
+    pub refusal: Option<String>,
 }
 
 /// An answer that is not streamed.
@@ -101,7 +107,7 @@ pub struct ChatChoice {
     pub message: AssistantMessage,
     /// Always null: refused in requests.
     pub logprobs: Option<Value>,
-    /// `stop` or `length`.
+    /// `stop`, `length` or `tool_calls`.
     pub finish_reason: &'static str,
     /// With `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,10 +119,37 @@ pub struct ChatChoice {
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
-    /// The text.
-    pub content: String,
+    /// The text; null when there are only calls.
+    pub content: Option<String>,
     /// Always null; OpenAI's schema requires the member.
     pub refusal: Option<String>,
+    /// vLLM: what the model thought, with a reasoning parser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The tools it calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallObject>,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolCallObject {
+    /// What the tool's answer refers to.
+    pub id: String,
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What is called.
+    pub function: FunctionCall,
+}
+
+/// What is called, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FunctionCall {
+    /// The tool.
+    pub name: String,
+    /// JSON text.
+    pub arguments: String,
 }
 
 /// One event of a streamed answer.
@@ -170,4 +203,35 @@ pub struct ChatDelta {
     /// More text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// vLLM: more of what the model thought, with a reasoning parser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// New calls, and more of the last one's arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallChunk>,
+}
+
+/// What is new of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolCallChunk {
+    /// Which of the answer's calls.
+    pub index: usize,
+    /// In the call's first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `function`, in the call's first chunk.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// What is called.
+    pub function: FunctionChunk,
+}
+
+/// What is new of what is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FunctionChunk {
+    /// In the call's first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// More JSON text.
+    pub arguments: String,
 }

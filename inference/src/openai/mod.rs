@@ -8,12 +8,14 @@ mod embedding;
 mod error;
 mod model;
 mod options;
+mod structured;
 mod tokenize;
 mod usage;
 
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    ChatMessage, ChatRequest, Content, ContentPart,
+    ChatMessage, ChatRequest, Content, ContentPart, FunctionCall, FunctionChunk, ToolCallChunk,
+    ToolCallObject,
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
 pub use embedding::{
@@ -22,6 +24,10 @@ pub use embedding::{
 pub use error::{ErrorBody, ErrorObject};
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
+pub use structured::{
+    GuidedDecoding, JsonSchemaFormat, ResponseFormat, StructuralTag, StructuredOutputs,
+    TaggedStructure,
+};
 pub use tokenize::{DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse};
 pub use usage::{PromptTokensDetails, Usage};
 

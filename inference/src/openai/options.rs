@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::{GuidedDecoding, ResponseFormat, StructuredOutputs};
+
 /// How to sample, when to stop and what to report: OpenAI's fields, then vLLM's. Fields that are not
 /// honoured yet are kept as they came, so that `request` can refuse them unless they are neutral.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -33,8 +35,8 @@ pub struct GenerationOptions {
     pub frequency_penalty: Option<f64>,
     /// Not honoured.
     pub logit_bias: Option<Map<String, Value>>,
-    /// Not honoured.
-    pub response_format: Option<Value>,
+    /// What the answer must follow.
+    pub response_format: Option<ResponseFormat>,
 
     /// Keep the likeliest tokens; 0 and -1 keep all.
     pub top_k: Option<i64>,
@@ -52,8 +54,11 @@ pub struct GenerationOptions {
     pub min_tokens: Option<i64>,
     /// Leave special tokens out of the text; the default.
     pub skip_special_tokens: Option<bool>,
-    /// Not honoured.
-    pub structured_outputs: Option<Value>,
+    /// What the answer must follow, in vLLM's forms.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its former fields. Refused.
+    #[serde(flatten)]
+    pub guided: GuidedDecoding,
     /// Not honoured.
     pub prompt_logprobs: Option<Value>,
     /// Report token ids.

@@ -56,6 +56,7 @@ fn a_chunk_has_no_member_that_was_not_asked_for() {
             delta: ChatDelta {
                 role: None,
                 content: Some("a".into()),
+                ..ChatDelta::default()
             },
             logprobs: None,
             finish_reason: None,

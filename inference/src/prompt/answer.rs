@@ -40,6 +40,12 @@ impl AnswerText {
         }
     }
 
+    /// With these special tokens in the text though others are skipped.
+    pub fn keeping(mut self, tokens: Arc<[u32]>) -> Self {
+        self.detokenizer = self.detokenizer.keeping(tokens);
+        self
+    }
+
     /// Takes the branch's next token; a stop string that it completes is returned.
     fn take(&mut self, token: u32) -> Option<StopMatch> {
         if self.end.is_some() {

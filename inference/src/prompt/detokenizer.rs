@@ -23,6 +23,8 @@ const WINDOW_TOKENS_MAX: usize = 256;
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
     skip_special_tokens: bool,
+    /// Special tokens that are text all the same.
+    kept: Arc<[u32]>,
     /// The last tokens: `context` ones whose text is out, for the decoder to see, then new ones.
     window: Vec<u32>,
     context: usize,
@@ -36,14 +38,26 @@ impl Detokenizer {
         Self {
             tokenizer,
             skip_special_tokens,
+            kept: Arc::default(),
             window: Vec::new(),
             context: 0,
             emitted: 0,
         }
     }
 
+    /// With these special tokens in the text though others are skipped.
+    pub fn keeping(mut self, tokens: Arc<[u32]>) -> Self {
+        self.kept = tokens;
+        self
+    }
+
     /// Takes the next token and returns the text that is certain now; often none.
     pub fn push(&mut self, token: u32) -> String {
+        if self.skip_special_tokens && self.kept.contains(&token) {
+            let waited = self.finish();
+            (self.window, self.context, self.emitted) = (vec![token], 1, 0);
+            return waited + &self.tokenizer.decode(&[token], false);
+        }
         self.window.push(token);
         let text = self
             .tokenizer
@@ -124,6 +138,19 @@ mod tests {
         let (pieces, whole) = pieces(&ids, true);
         assert!(pieces[..ids.len()].concat().chars().count() > ids.len() / 2);
         assert_eq!(pieces.concat(), whole);
+    }
+
+    #[test]
+    fn a_special_token_can_be_kept_while_others_are_skipped() {
+        let tokenizer = test_tokenizer::byte_level();
+        let text = |kept: &[u32]| {
+            let mut text = Detokenizer::new(tokenizer.clone(), true).keeping(kept.into());
+            let ids = [u32::from(b'a'), 0xf0, test_tokenizer::END, u32::from(b'b')];
+            let pieces: String = ids.into_iter().map(|id| text.push(id)).collect();
+            pieces + &text.finish()
+        };
+        assert_eq!(text(&[test_tokenizer::END]), "a\u{FFFD}<|end|>b");
+        assert_eq!(text(&[]), "a\u{FFFD}b");
     }
 
     proptest! {

@@ -33,6 +33,18 @@ impl MessageDelta {
         }
     }
 
+    /// Adds what is new after this.
+    pub fn extend(&mut self, next: Self) {
+        self.content += &next.content;
+        self.reasoning += &next.reasoning;
+        for call in next.tool_calls {
+            match self.tool_calls.last_mut() {
+                Some(last) if last.index == call.index => last.arguments += &call.arguments,
+                _ => self.tool_calls.push(call),
+            }
+        }
+    }
+
     /// Nothing is new.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty() && self.reasoning.is_empty() && self.tool_calls.is_empty()

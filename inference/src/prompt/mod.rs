@@ -2,19 +2,28 @@
 //! strings. It implements the engine's `StopCheck` and knows nothing of the server.
 
 mod answer;
+mod answer_message;
+mod content;
 mod detokenizer;
 mod json;
 mod message;
+mod parsers;
 mod special_tokens;
 mod stop;
 mod template;
+mod token_bytes;
 mod tokenizer;
 
 pub use answer::AnswerText;
+pub use answer_message::AnswerMessage;
 pub use detokenizer::Detokenizer;
 pub use message::{Message, MessageDelta, ToolCall, ToolCallDelta};
+pub use parsers::{
+    AnswerParser, AnswerSyntax, CallFormat, CallIds, ReasoningFormat, ReasoningStart, detect_calls,
+};
 pub use stop::StopMatcher;
 pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
+pub use token_bytes::TokenBytes;
 pub use tokenizer::{Tokenizer, TokenizerError, Truncation, TruncationSide};
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use std::io;
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig};
 use serde_json::{Map, Value, json};
 
-use super::{json::tojson, special_tokens::TokenizerConfig};
+use super::{
+    content::{ContentForms, joined, without_generation_tags},
+    json::tojson,
+    special_tokens::TokenizerConfig,
+};
 
 /// Instructions that a rendering may take; a message takes some hundred.
 pub(super) const TEMPLATE_FUEL: u64 = 20_000_000;
@@ -21,7 +25,7 @@ pub(super) const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 /// What a template is given.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChatInput {
-    /// Objects with `role` and `content`, content as text.
+    /// Objects with `role` and `content`, content as text or a list of parts of text.
     pub messages: Vec<Value>,
     /// Tools, if there are any.
     pub tools: Option<Vec<Value>>,
@@ -90,6 +94,7 @@ pub struct ChatTemplate {
     special_tokens: Map<String, Value>,
     /// There is one for chats with tools.
     has_tool_use: bool,
+    content: ContentForms,
 }
 
 impl ChatTemplate {
@@ -125,16 +130,21 @@ impl ChatTemplate {
                 return Err(TemplateError::NotText { name });
             }
             environment
-                .add_template_owned(name.clone(), text)
+                .add_template_owned(name.clone(), without_generation_tags(&text))
                 .map_err(|error| TemplateError::Compile { name, error })?;
         }
         let has_tool_use = environment.get_template(TOOL_USE).is_ok();
-        let template = Self {
+        let mut template = Self {
             environment,
             special_tokens: config.special_tokens,
             has_tool_use,
+            content: ContentForms {
+                text: true,
+                parts: true,
+            },
         };
         template.try_shortest_chat()?;
+        template.content = ContentForms::of(|content| template.render_user(content));
         Ok(Some(template))
     }
 
@@ -149,6 +159,15 @@ impl ChatTemplate {
             // A template may well insist on a system message, say.
             _ => Ok(()),
         }
+    }
+
+    /// What becomes of a user's message, if it is not refused.
+    fn render_user(&self, content: Value) -> Option<String> {
+        let input = ChatInput {
+            messages: vec![json!({"role": "user", "content": content})],
+            ..ChatInput::default()
+        };
+        self.render(&input, 0).ok()
     }
 
     /// The text that the model goes on from. `now` is the wall clock in unix seconds, for templates
@@ -168,7 +187,9 @@ impl ChatTemplate {
             .map_err(|error| RenderError::Refused(reason(&error)))?;
         let mut context = self.special_tokens.clone();
         context.extend(input.kwargs.clone());
-        context.insert("messages".to_owned(), Value::Array(input.messages.clone()));
+        let messages = input.messages.iter();
+        let messages = messages.map(|message| self.content.adapted(message));
+        context.insert("messages".to_owned(), messages.collect());
         context.insert(
             "tools".to_owned(),
             input.tools.clone().map_or(Value::Null, Value::Array),
@@ -269,11 +290,11 @@ fn reason(error: &Error) -> String {
 
 /// The text up to the end of the final message's content, its surrounding space aside.
 fn cut_after_final(mut text: String, input: &ChatInput) -> Result<String, RenderError> {
-    let last = input
-        .messages
-        .last()
-        .and_then(|message| message["content"].as_str());
-    let last = last.unwrap_or_default();
+    let last = match input.messages.last().map(|message| &message["content"]) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => joined(parts),
+        _ => String::new(),
+    };
     let start = text
         .rfind(last.trim())
         .ok_or(RenderError::NothingToContinue)?;

@@ -34,6 +34,12 @@ pub enum TokenizerError {
         /// Special tokens of a text.
         special: usize,
     },
+    /// The decoder does not say which bytes a token is.
+    #[error("its decoder ({decoder}) does not work on single tokens")]
+    Decoder {
+        /// The decoder's type.
+        decoder: String,
+    },
     /// A text could not be tokenized.
     #[error("tokenizing: {0}")]
     Encode(String),
@@ -71,7 +77,7 @@ impl Truncation {
 /// A model's tokenizer. Without truncation and padding, whatever the file says.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     /// Tokens of the file; some may be beyond the model's vocabulary.
     tokens: usize,
     /// Rows of the model's embedding.
@@ -180,6 +186,11 @@ impl Tokenizer {
         self.inner
             .decode(ids, skip_special_tokens)
             .unwrap_or_default()
+    }
+
+    /// The token whose text this is, special ones included.
+    pub fn token_id(&self, text: &str) -> Option<u32> {
+        self.inner.token_to_id(text)
     }
 
     /// A lower bound of the tokens of a text so long, to refuse hopeless prompts without the work.

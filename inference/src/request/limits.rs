@@ -20,6 +20,8 @@ pub const STOP_TOKEN_IDS_MAX: usize = 128;
 pub const USER_BYTES_MAX: usize = 1_024;
 /// Longest `cache_salt`, in bytes.
 pub const CACHE_SALT_BYTES_MAX: usize = 1_024;
+/// Most structured parts of a `structural_tag`.
+pub const STRUCTURES_MAX: usize = 128;
 /// Answer of a `/v1/completions` request that does not say, in tokens, as in OpenAI's API.
 pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
 /// Smallest temperature that is not greedy, as in vLLM; below it logits overflow.
@@ -28,3 +30,16 @@ pub const TEMPERATURE_MIN: f64 = 0.01;
 pub const TEMPERATURE_MAX: f64 = 100.0;
 /// How much of a client's value an error message repeats.
 pub const ECHOED_CHARS_MAX: usize = 100;
+/// Most tools of one chat. OpenAI takes 128; gateways to many servers of tools send more.
+pub const TOOLS_MAX: usize = 512;
+/// Longest name of a tool, as in OpenAI's API.
+pub const TOOL_NAME_CHARS_MAX: usize = 64;
+/// Most calls of an answer that has to call tools, so that it comes to an end.
+pub const REQUIRED_CALLS_MAX: usize = 64;
+/// Most calls in one message of a conversation.
+pub const MESSAGE_CALLS_MAX: usize = 512;
+/// Most values in the JSON of a body, objects, lists and keys counted. Each takes up to 100 bytes of
+/// memory once it is read, so a body of two bytes a value would take fifty times its size.
+pub const JSON_VALUES_MAX: usize = 1 << 20;
+/// How deep the JSON of a body may be nested: `serde_json`'s own limit.
+pub const JSON_DEPTH_MAX: usize = 127;

@@ -9,9 +9,12 @@ mod defaults;
 mod embedding;
 mod error;
 pub mod limits;
+mod messages;
 mod options;
 mod parse;
+mod structured;
 mod tokenize;
+mod tools;
 mod unsupported;
 
 pub use chat::{CheckedChat, check_chat};
@@ -22,7 +25,9 @@ pub use embedding::{
 };
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use structured::{AskedGrammar, grammar_error};
 pub use tokenize::{CheckedTokenize, TokenizeInput, check_detokenize, check_tokenize};
+pub use tools::{Function, ToolChoice, ToolUse};
 
 /// What is known of the model when a request is checked.
 #[derive(Debug, Clone, PartialEq)]

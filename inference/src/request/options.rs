@@ -2,7 +2,10 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use super::{ModelFacts, RequestError, embedding, limits, unsupported};
+use super::{
+    AskedGrammar, ModelFacts, RequestError, embedding, limits, structured::asked_grammar,
+    unsupported,
+};
 use crate::{openai::GenerationOptions, sampling::SamplingParams};
 
 /// How to sample, when to stop, and what to report, checked against the model.
@@ -26,6 +29,8 @@ pub struct CheckedOptions {
     pub reporting: Reporting,
     /// Who may share the KV cache with it: requests of the same salt, or all that have none.
     pub cache_salt: Option<Arc<str>>,
+    /// What the answer must follow.
+    pub grammar: Option<AskedGrammar>,
     sampling: SamplingParams,
 }
 
@@ -71,6 +76,7 @@ impl CheckedOptions {
         embedding::refuse_other_runner(facts, false)?;
         unsupported::refuse_shared(&options)?;
         let answers = answers(options.n, facts)?;
+        let grammar = asked_grammar(&options)?;
         let sampling = sampling(&options, length, facts)?;
         let streaming = streaming(&options)?;
         let user = user(options.user)?;
@@ -88,6 +94,7 @@ impl CheckedOptions {
                 user,
             },
             cache_salt: cache_salt(options.cache_salt)?,
+            grammar,
             sampling,
         })
     }

@@ -70,14 +70,6 @@ fn each_bad_field_is_named() {
         ("min_p", json!({"min_p": 0.1})),
         ("repetition_penalty", json!({"repetition_penalty": 1.1})),
         ("logit_bias", json!({"logit_bias": {"1": 1}})),
-        (
-            "response_format",
-            json!({"response_format": {"type": "json_object"}}),
-        ),
-        (
-            "structured_outputs",
-            json!({"structured_outputs": {"regex": "a"}}),
-        ),
         ("prompt_logprobs", json!({"prompt_logprobs": 1})),
         ("priority", json!({"priority": 1})),
         ("cache_salt", json!({"cache_salt": ""})),

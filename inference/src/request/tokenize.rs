@@ -1,6 +1,9 @@
 //! Checked requests of `/tokenize` and `/detokenize`.
 
-use super::{ModelFacts, RequestError, chat, limits, options, parse};
+use super::{
+    ModelFacts, RequestError, chat, limits, options, parse,
+    tools::{self, ToolFields},
+};
 use crate::{
     openai::{ChatRequest, DetokenizeRequest, TokenizeRequest},
     prompt::ChatInput,
@@ -42,8 +45,17 @@ pub fn check_tokenize(body: &[u8], facts: &ModelFacts) -> Result<CheckedTokenize
             return Err(RequestError::invalid("chat_template", message));
         }
         (None, Some(_)) => {
-            let chat: ChatRequest = parse::fields(&object)?;
-            (TokenizeInput::Chat(chat::chat_input(chat)?), false)
+            let mut chat: ChatRequest = parse::fields(&object)?;
+            let (_, shown) = tools::check(ToolFields {
+                tools: chat.tools.take(),
+                tool_choice: chat.tool_choice.take(),
+                parallel_tool_calls: chat.parallel_tool_calls,
+            })?;
+            let input = ChatInput {
+                tools: shown,
+                ..chat::chat_input(chat)?
+            };
+            (TokenizeInput::Chat(input), false)
         }
         (Some(_), Some(_)) => {
             let message = "messages: send either messages or prompt";

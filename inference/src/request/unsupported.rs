@@ -1,8 +1,6 @@
 //! Fields that this server does not honour. A neutral value asks for nothing and passes; any other is
 //! refused, since an answer that ignores it would not be the one that was asked for.
 
-use serde_json::Value;
-
 use super::RequestError;
 use crate::openai::{ChatRequest, CompletionRequest, GenerationOptions};
 
@@ -22,19 +20,6 @@ pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestEr
         options.logit_bias.as_ref().is_none_or(|b| b.is_empty()),
         "{}",
     )?;
-    neutral_or(
-        "response_format",
-        options
-            .response_format
-            .as_ref()
-            .is_none_or(|f| f["type"] == "text"),
-        "{\"type\": \"text\"}",
-    )?;
-    neutral_or(
-        "structured_outputs",
-        options.structured_outputs.is_none(),
-        "null",
-    )?;
     neutral_or("prompt_logprobs", options.prompt_logprobs.is_none(), "null")?;
     neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")
 }
@@ -48,25 +33,7 @@ pub(super) fn refuse_chat(chat: &ChatRequest) -> Result<(), RequestError> {
         ));
     }
     neutral_or("logprobs", chat.logprobs != Some(true), "false")?;
-    neutral_or("chat_template", chat.chat_template.is_none(), "null")?;
-    let choice = chat.tool_choice.as_ref().and_then(Value::as_str);
-    let asks_for_tools = chat.tool_choice.is_some() && choice != Some("none");
-    match &chat.tools {
-        Some(tools) if tools.is_empty() => Err(RequestError::invalid(
-            "tools",
-            "tools: an empty list; leave the field out, or name at least one tool",
-        )),
-        Some(_) => neutral_or(
-            "tools",
-            choice == Some("none"),
-            "null, or set tool_choice to \"none\"",
-        ),
-        None if asks_for_tools => Err(RequestError::invalid(
-            "tool_choice",
-            "tool_choice: only with tools",
-        )),
-        None => Ok(()),
-    }
+    neutral_or("chat_template", chat.chat_template.is_none(), "null")
 }
 
 /// Those of text completions. `best_of` must equal `n`: answers cannot be ranked without logprobs.

@@ -14,6 +14,11 @@ pub trait TokenConstraint: Send {
     /// [`ConstraintError`] when no token may.
     fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError>;
 
+    /// The tokens that [`mask`](Self::mask) last left, if any, do nothing but end the answer.
+    fn is_complete(&self) -> bool {
+        false
+    }
+
     /// Takes the token that was chosen among those that [`mask`](Self::mask) left.
     ///
     /// # Errors

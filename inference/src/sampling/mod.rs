@@ -3,9 +3,11 @@
 mod constraint;
 mod logprobs;
 pub mod params;
+mod penalties;
 mod sampler;
 
 pub use constraint::{ConstraintError, TokenConstraint};
 pub use logprobs::TokenLogprobs;
 pub use params::SamplingParams;
+pub use penalties::Past;
 pub use sampler::{Logits, SampleError, Sampler};

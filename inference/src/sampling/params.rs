@@ -22,9 +22,12 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(u32, f32)>,
     /// Report the chosen token's log probability and those of so many likeliest tokens.
     pub logprobs: Option<usize>,
+    /// Report the log probability of every prompt token after the first, and those of so many likeliest
+    /// tokens in its place.
+    pub prompt_logprobs: Option<usize>,
     /// With a seed the output is reproduced whatever else is in the batch. Branch `i` uses `seed + i`.
     pub seed: Option<u64>,
-    /// Most tokens to generate, at least 1. Prompt and answer together fit the context.
+    /// Most tokens to generate; 0 only computes the prompt. Prompt and answer together fit the context.
     pub max_tokens: usize,
     /// No end-of-sequence or stop token before so many tokens; at most `max_tokens`.
     pub min_tokens: usize,
@@ -47,11 +50,18 @@ impl SamplingParams {
             repetition_penalty: 1.0,
             logit_bias: Vec::new(),
             logprobs: None,
+            prompt_logprobs: None,
             seed: None,
             max_tokens,
             min_tokens: 0,
             ignore_eos: false,
             stop_token_ids: Vec::new(),
         }
+    }
+    /// Logits depend on the tokens that came before, not only by way of the model.
+    pub(super) fn has_penalties(&self) -> bool {
+        self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
+            || self.repetition_penalty != 1.0
     }
 }

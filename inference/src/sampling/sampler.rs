@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::SamplingParams;
+use super::{Past, SamplingParams, penalties::History};
 
 /// Logits of the rows that a step asked for, `[rows, vocab]`, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,11 @@ pub struct Logits {
 }
 
 impl Logits {
+    /// Consecutive rows.
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> &[f32] {
+        &self.data[rows.start * self.vocab..rows.end * self.vocab]
+    }
+
     /// One row, to be changed in place.
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
         &mut self.data[row * self.vocab..(row + 1) * self.vocab]
@@ -35,6 +40,7 @@ pub enum SampleError {
 pub struct Sampler {
     rng: ChaCha8Rng,
     candidates: Vec<(f32, u32)>,
+    history: History,
 }
 
 impl Sampler {
@@ -44,10 +50,14 @@ impl Sampler {
         Self {
             rng,
             candidates: Vec::new(),
+            history: History::default(),
         }
     }
 
-    /// The next token. Tokens in `banned` get no probability; `logits` is left changed.
+    /// The token after `past`. Tokens in `banned` get no probability; `logits` is left changed.
+    ///
+    /// In vLLM's order: bans, `logit_bias`, penalties, and then, unless greedy, temperature, `min_p`,
+    /// `top_k`, `top_p`. What a request does not ask for costs nothing.
     ///
     /// # Errors
     /// [`SampleError`] when no token can be drawn.
@@ -56,11 +66,20 @@ impl Sampler {
         logits: &mut [f32],
         params: &SamplingParams,
         banned: &[u32],
+        past: Past<'_>,
     ) -> Result<u32, SampleError> {
         for &token in banned {
             if let Some(logit) = logits.get_mut(token as usize) {
                 *logit = f32::NEG_INFINITY;
             }
+        }
+        for &(token, bias) in &params.logit_bias {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit += bias;
+            }
+        }
+        if params.has_penalties() {
+            self.history.penalize(logits, params, past);
         }
         if params.temperature == 0.0 {
             return argmax(logits);
@@ -70,7 +89,8 @@ impl Sampler {
         Ok(self.draw())
     }
 
-    /// Fills `candidates` with (weight, token): the top-k, the likeliest of them with weight 1.
+    /// Fills `candidates` with (weight, token): of those that min-p leaves the top-k, the likeliest with
+    /// weight 1. Neither depends on the other, so the cheaper comes first.
     fn take_candidates(
         &mut self,
         logits: &[f32],
@@ -87,6 +107,9 @@ impl Sampler {
         }
         for (weight, _) in candidates.iter_mut() {
             *weight = ((*weight - likeliest) / params.temperature).exp();
+        }
+        if params.min_p > 0.0 {
+            candidates.retain(|&(weight, _)| weight >= params.min_p);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! API keys: from a file, one a line, re-read when it changes, compared in constant time. They are in
-//! no argument, no environment variable, and no log line.
+//! no argument, no environment variable, and no log line. What is kept of them is their SHA-256, so that
+//! every comparison is of the same length and a dump of memory holds no key.
 
 use std::{fmt, fs, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, StatusCode, header};
+use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::{error::ApiError, limits};
@@ -34,10 +36,13 @@ pub enum KeyFileError {
     },
 }
 
+/// What is kept of a key.
+type KeyDigest = [u8; 32];
+
 /// The keys that are valid now.
 pub(super) struct ApiKeys {
     path: PathBuf,
-    keys: ArcSwap<Vec<Vec<u8>>>,
+    keys: ArcSwap<Vec<KeyDigest>>,
 }
 
 impl fmt::Debug for ApiKeys {
@@ -86,7 +91,7 @@ impl ApiKeys {
         }
     }
 
-    fn replace(&self, keys: Vec<Vec<u8>>) {
+    fn replace(&self, keys: Vec<KeyDigest>) {
         if **self.keys.load() != keys {
             tracing::info!(keys = keys.len(), file = %self.path.display(), "API keys re-read");
             self.keys.store(Arc::new(keys));
@@ -110,8 +115,9 @@ impl ApiKeys {
             }
         };
         // Every key is compared, so that the time tells neither which matched nor how far.
+        let token = digest(token);
         let known = self.keys.load().iter().fold(Choice::from(0), |known, key| {
-            known | key.as_slice().ct_eq(token)
+            known | key.as_slice().ct_eq(&token)
         });
         if known.into() {
             Ok(())
@@ -125,7 +131,11 @@ fn refusal(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<Vec<u8>>, KeyFileError> {
+fn digest(key: &[u8]) -> KeyDigest {
+    Sha256::digest(key).into()
+}
+
+fn read(path: &PathBuf) -> Result<Vec<KeyDigest>, KeyFileError> {
     let at = |error| KeyFileError::Read {
         path: path.clone(),
         error,
@@ -135,10 +145,7 @@ fn read(path: &PathBuf) -> Result<Vec<Vec<u8>>, KeyFileError> {
     }
     let bytes = fs::read(path).map_err(at)?;
     let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    Ok(lines
-        .filter(|line| !line.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect())
+    Ok(lines.filter(|line| !line.is_empty()).map(digest).collect())
 }
 
 #[cfg(test)]
@@ -172,6 +179,7 @@ mod tests {
         }
         assert!(keys.check(&HeaderMap::new()).is_err());
         assert!(!format!("{keys:?}").contains("first"));
+        assert_eq!(**keys.keys.load(), [digest(b"first"), digest(b"second")]);
     }
 
     #[test]

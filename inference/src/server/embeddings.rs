@@ -60,6 +60,7 @@ pub(super) async fn embeddings(
     let streams = inputs.iter().map(submit).collect::<Result<Vec<_>, _>>()?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
+        trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
         model: checked.model.clone(),
         user: checked.user,
         tenant,

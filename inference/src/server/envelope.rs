@@ -8,10 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
+use tracing::Instrument;
 
 use super::{
     error::ApiError,
+    limits,
     orca::OrcaFormat,
     request_id::{RequestId, X_REQUEST_ID},
     state::{Phase, SharedState},
@@ -27,7 +29,10 @@ pub(super) async fn wrap(
     let orca = OrcaFormat::asked(request.headers());
     let version = request.version();
     request.extensions_mut().insert(id.clone());
-    let mut response = if is_api(request.uri().path()) {
+    request.extensions_mut().insert(state.intake.clone());
+    let mut response = if let Err(error) = check_head(&request) {
+        error.into_response()
+    } else if is_api(request.uri().path()) {
         let guard = state.in_flight.enter();
         let allowed = state
             .keys
@@ -53,12 +58,37 @@ pub(super) async fn wrap(
     response
 }
 
+/// Refuses a head that is too large.
+///
+/// # Errors
+/// 431.
+fn check_head(request: &Request) -> Result<(), ApiError> {
+    let target = request.uri().path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter();
+    // As RFC 9113 counts: 32 bytes for what surrounds name and value.
+    let bytes = fields.fold(target, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 32
+    });
+    if request.headers().len() <= limits::HEADERS_MAX && bytes <= limits::HEADER_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "the head of a request may have {} bytes and {} headers, not {bytes} and {}",
+        limits::HEADER_BYTES_MAX,
+        limits::HEADERS_MAX,
+        request.headers().len()
+    );
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Err(ApiError::new(status, message))
+}
+
 fn is_api(path: &str) -> bool {
     path == "/v1" || path.starts_with("/v1/")
 }
 
 async fn catching_panics(handler: impl Future<Output = Response>, id: &RequestId) -> Response {
-    AssertUnwindSafe(handler)
+    AssertUnwindSafe(handler.instrument(id.span()))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {

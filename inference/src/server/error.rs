@@ -19,6 +19,8 @@ pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) param: Option<String>,
+    /// What is left of the request is not read: the connection cannot serve another.
+    closes: bool,
 }
 
 impl ApiError {
@@ -27,6 +29,7 @@ impl ApiError {
             status,
             message: message.into(),
             param: None,
+            closes: false,
         }
     }
 
@@ -41,6 +44,14 @@ impl ApiError {
     /// 503: try again, here or elsewhere.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// The same error, as the last of its connection.
+    pub(super) fn closing(self) -> Self {
+        Self {
+            closes: true,
+            ..self
+        }
     }
 
     /// The error object.
@@ -64,6 +75,7 @@ fn kind(status: StatusCode) -> &'static str {
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
         StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
         StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "RequestHeaderFieldsTooLargeError",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
         status if status.is_client_error() => "BadRequestError",
         _ => "InternalServerError",
@@ -80,6 +92,7 @@ impl From<RequestError> for ApiError {
             status,
             message: error.message,
             param: error.param,
+            closes: false,
         }
     }
 }
@@ -101,12 +114,21 @@ impl IntoResponse for ApiError {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            // What is left of the request is not read: the connection cannot serve another.
-            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             _ => {}
+        }
+        if self.closes || unread(self.status) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
+}
+
+/// Statuses that are answered before the whole request was read.
+fn unread(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
 }

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::{
     generation::{Generation, Piece},
+    message,
     request_id::RequestId,
     wall_clock,
 };
 use crate::{
     openai::{
-        AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-        Completion, CompletionChoice, Usage,
+        ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, Completion,
+        CompletionChoice, Usage,
     },
     prompt::Message,
     request::{CheckedOptions, Streaming},
@@ -114,11 +115,7 @@ impl Format {
                     .enumerate()
                     .map(|(index, answer)| ChatChoice {
                         index,
-                        message: AssistantMessage {
-                            role: "assistant",
-                            content: answer.message.content,
-                            refusal: None,
-                        },
+                        message: message::whole(answer.message),
                         logprobs: None,
                         finish_reason: answer.finish_reason,
                         token_ids: ids(answer.tokens),
@@ -155,6 +152,7 @@ impl Format {
             let delta = ChatDelta {
                 role: Some("assistant"),
                 content: Some(String::new()),
+                ..ChatDelta::default()
             };
             let prompt = (self.token_ids && index == 0).then(|| generation.prompts()[0].to_vec());
             let choice = ChatChunkChoice {
@@ -193,11 +191,7 @@ impl Format {
         let usage = self.chunk_usage(|| generation.usage_of_answer(index));
         match self.endpoint {
             Endpoint::Chat => {
-                let content = (!delta.content.is_empty()).then_some(delta.content);
-                let delta = ChatDelta {
-                    role: None,
-                    content,
-                };
+                let delta = message::delta(delta);
                 let choice = ChatChunkChoice {
                     index,
                     delta,

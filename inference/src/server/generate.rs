@@ -17,9 +17,11 @@ use super::{
 };
 use crate::{
     engine::{EventStream, GenerateRequest, StopCheck},
-    prompt::{AnswerText, StopMatcher, TokenizerError},
+    grammar::{CompiledGrammar, GrammarError},
+    prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, prompt_too_long,
+        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, grammar_error,
+        prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -28,7 +30,10 @@ use crate::{
 /// A request that the engine can take.
 pub(super) struct Job {
     pub(super) options: CheckedOptions,
+    /// What the answers are read as.
+    syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
 
@@ -37,6 +42,22 @@ pub(super) struct Job {
 /// # Errors
 /// What is wrong with the request.
 pub(super) async fn prepare(
+    serving: &Arc<Serving>,
+    endpoint: Endpoint,
+    body: Bytes,
+) -> Result<Job, ApiError> {
+    let mut job = check_in_place(serving, endpoint, body).await?;
+    if let Some(asked) = job.options.grammar.take() {
+        let compiled = serving.grammars.compile(asked.grammar).await;
+        job.grammar = Some(compiled.map_err(|error| match error {
+            GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            error => grammar_error(&asked.param, &error).into(),
+        })?);
+    }
+    Ok(job)
+}
+
+async fn check_in_place(
     serving: &Arc<Serving>,
     endpoint: Endpoint,
     body: Bytes,
@@ -60,14 +81,14 @@ fn check(
     body: &[u8],
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
-    let (options, prompts) = match endpoint {
+    let (options, syntax, prompts) = match endpoint {
         Endpoint::Chat => {
-            let chat = check_chat(body, &serving.facts)?;
+            let mut chat = check_chat(body, &serving.facts)?;
+            serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
-            (
-                chat.options,
-                vec![encode(serving, "messages", &text, chat.add_special_tokens)?],
-            )
+            let syntax = serving.parsers.read(&mut chat, &text)?;
+            let prompt = encode(serving, "messages", &text, chat.add_special_tokens)?;
+            (chat.options, syntax, vec![prompt])
         }
         Endpoint::Completion => {
             let completion = check_completion(body, &serving.facts)?;
@@ -76,7 +97,8 @@ fn check(
                 PromptInput::Ids(ids) => Ok(ids),
                 PromptInput::Text(text) => encode(serving, "prompt", &text, special),
             });
-            (completion.options, prompts.collect::<Result<_, _>>()?)
+            let prompts = prompts.collect::<Result<_, _>>()?;
+            (completion.options, AnswerSyntax::default(), prompts)
         }
     };
     let max_model_len = serving.facts.max_model_len;
@@ -87,7 +109,9 @@ fn check(
     let prompts = prompts.collect::<Result<_, RequestError>>()?;
     Ok(Job {
         options,
+        syntax,
         prompts,
+        grammar: None,
         arrival,
     })
 }
@@ -149,13 +173,20 @@ pub(super) fn submit(
 ) -> Result<Generation, ApiError> {
     let Job {
         options,
+        syntax,
         prompts,
+        grammar,
         arrival,
     } = job;
     let stops = StopMatcher::new(options.stop.clone(), options.include_stop);
     let tokenizer = Arc::clone(&serving.tokenizer);
     let min_tokens = options.min_tokens();
+    let kept = syntax
+        .markers()
+        .filter_map(|marker| tokenizer.token_id(marker));
+    let kept = kept.collect();
     let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
+    let text = text.keeping(kept);
     // Streams that are there already are dropped with the error, which cancels them.
     let streams = prompts.iter().map(|(prompt, params)| {
         serving.engine.submit(GenerateRequest {
@@ -164,7 +195,9 @@ pub(super) fn submit(
             params: params.clone(),
             branches: options.answers,
             cache_salt: options.cache_salt.clone(),
-            constraint: None,
+            constraint: grammar
+                .as_ref()
+                .map(|grammar| grammar.constraint(params.ignore_eos)),
             stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
             arrival,
         })
@@ -172,6 +205,7 @@ pub(super) fn submit(
     let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
+        trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
         model: options.model,
         user: options.reporting.user,
         tenant,
@@ -183,7 +217,7 @@ pub(super) fn submit(
         streams,
         prompts,
         answers,
-        &text,
+        &AnswerMessage::new(text, &syntax),
         include_stop,
         state.clone(),
         payer,

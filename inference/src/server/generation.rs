@@ -17,7 +17,7 @@ use crate::{
     engine::{Canceller, Event, EventStream, Finished, StopCause},
     finish_reason::FinishReason,
     openai::{PromptTokensDetails, Usage},
-    prompt::{AnswerText, MessageDelta},
+    prompt::{AnswerMessage, MessageDelta},
     sampling::TokenLogprobs,
     stats::{FinishedRequestStats, TokenCounts},
 };
@@ -42,7 +42,7 @@ pub(super) struct Piece {
 
 /// One answer so far.
 struct Branch {
-    text: AnswerText,
+    message: AnswerMessage,
     tokens: usize,
     finished: Option<Box<Finished>>,
 }
@@ -65,18 +65,18 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Watches one stream per prompt. `text` is the empty answer that every branch begins with.
+    /// Watches one stream per prompt. `message` is the empty answer that every branch begins with.
     pub(super) fn new(
         streams: Vec<EventStream>,
         prompts: Vec<Arc<[u32]>>,
         answers: usize,
-        text: &AnswerText,
+        message: &AnswerMessage,
         include_stop: bool,
         state: SharedState,
         payer: Payer,
     ) -> Self {
         let branch = || Branch {
-            text: text.clone(),
+            message: message.clone(),
             tokens: 0,
             finished: None,
         };
@@ -127,13 +127,13 @@ impl Generation {
         branch.tokens += usize::from(event.token.is_some());
         let has_text = self.include_stop || !ends_by_token(event.finished.as_deref());
         if let Some(token) = event.token.filter(|_| has_text) {
-            piece.delta.content = branch.text.push_token(token);
+            piece.delta = branch.message.push_token(token);
         }
         let Some(finished) = event.finished else {
             return Ok(piece);
         };
-        piece.delta.content += &branch.text.finish();
-        let outcome = outcome(&finished);
+        piece.delta.extend(branch.message.finish());
+        let outcome = outcome(&finished, &branch.message);
         branch.finished = Some(finished);
         let status = match &outcome {
             _ if self.left => STATUS_CLIENT_CLOSED,
@@ -304,8 +304,9 @@ fn ends_by_token(finished: Option<&Finished>) -> bool {
 }
 
 /// The finish reason on the wire, or the failure.
-fn outcome(finished: &Finished) -> Result<&'static str, ApiError> {
+fn outcome(finished: &Finished, message: &AnswerMessage) -> Result<&'static str, ApiError> {
     match finished.reason {
+        FinishReason::Stop if message.stops_for_tools() => Ok("tool_calls"),
         FinishReason::Stop | FinishReason::Length => Ok(finished.reason.as_str()),
         FinishReason::Abort => Err(ApiError::unavailable("the server is shutting down")),
         FinishReason::Error => {

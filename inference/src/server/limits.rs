@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-/// Open connections; one more is closed at once.
-pub const CONNECTIONS_MAX: usize = 4_096;
-/// Time for a request's head to arrive, and for a connection to stay idle.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Headers of one request.
+use candela_flags::connection;
+
+/// Open connections; one more is closed at once. Default of `--max-connections`.
+pub const CONNECTIONS_MAX: u64 = connection::CONNECTIONS_MAX;
+/// Time for a request's head to arrive, and for a connection to stay idle. Default of
+/// `--timeout-keep-alive`.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(connection::HEADER_READ_SECONDS);
+/// Headers of one request. One with more is answered 431, as our error object up to twice as many.
 pub const HEADERS_MAX: usize = 100;
-/// Bytes of a request's head.
+/// Bytes of a request's head: its target and its headers. As with [`HEADERS_MAX`].
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Time for a request's body to arrive.
-pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time in which a peer takes no byte of its answer before the connection is given up.
-pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for a request's body to arrive. Default of `--timeout-body`.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(connection::BODY_READ_SECONDS);
+/// Memory of all bodies until they are checked. Default of `--max-body-memory-bytes`.
+pub const BODY_MEMORY_BYTES_MAX: u64 = connection::BODY_MEMORY_BYTES;
+/// Time in which a peer takes no byte of its answer before the connection is given up. Default of
+/// `--timeout-write`.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(connection::WRITE_STALL_SECONDS);
 /// Requests that one HTTP/2 connection may have under way.
 pub const HTTP2_STREAMS_MAX: u32 = 256;
 /// Streams that an HTTP/2 peer may reset before they were answered.
 pub const HTTP2_RESETS_MAX: usize = 64;
-/// Pause between HTTP/2 pings that find out whether the peer is there, and the wait for an answer.
-pub const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Bodies up to this are checked and tokenized where they arrive, larger ones on a thread of their own.
 pub const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
 /// Longest text that `/tokenize` takes, or one input of `/v1/embeddings`, in bytes: tokenizers read a text

@@ -5,12 +5,14 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use candela_flags::EngineFlags;
 
 use super::{
+    parsers::{ParserError, Parsers},
     state::{Serving, StartProgress},
     wall_clock,
 };
 use crate::{
     engine::{self, Clock, EngineConfig, MonotonicClock, Runner, RunnerType},
     fetch::{self, DownloadProgress, FetchError, FetchOptions},
+    grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
     model::{self, Embeddings, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
@@ -47,6 +49,9 @@ pub enum LoadError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Answers cannot be read as the flags want.
+    #[error(transparent)]
+    Parser(#[from] ParserError),
     /// The engine did not start.
     #[error("starting the engine: {0}")]
     Engine(io::Error),
@@ -179,8 +184,10 @@ fn chat_template(
 /// Starts an engine.
 ///
 /// # Errors
-/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread.
+/// [`LoadError::Engine`] when the flags contradict each other or the system has no thread,
+/// [`LoadError::Parser`] when answers cannot be read as they want.
 pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, LoadError> {
+    let parsers = Parsers::new(flags, parts.template.as_ref(), &parts.tokenizer)?;
     let log_stats = !flags.disable_log_stats;
     let served_names = served_names(flags);
     let cache = CacheConfig {
@@ -208,6 +215,16 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
         runner_type: parts.runner_type,
     };
     let clock = log_stats.then(|| Arc::new(MonotonicClock::start()) as Arc<dyn Clock>);
+    let tokenizer = Arc::new(parts.tokenizer);
+    let grammars = grammar_compiler(
+        &tokenizer,
+        parts.vocab_size,
+        config.eos_token_ids.clone(),
+        MaskClock {
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+    )?;
     let (engine, engine_thread) = engine::start(parts.runner, config, clock, Arc::clone(&metrics))
         .map_err(LoadError::Engine)?;
     let facts = ModelFacts {
@@ -223,8 +240,10 @@ pub fn start_engine(parts: ModelParts, flags: &EngineFlags) -> Result<Loaded, Lo
     };
     let serving = Arc::new(Serving {
         engine,
-        tokenizer: Arc::new(parts.tokenizer),
+        tokenizer,
         template: parts.template,
+        parsers,
+        grammars,
         facts,
         metrics,
         root: flags.model.clone(),
@@ -252,6 +271,22 @@ fn embedding_facts(embeddings: Embeddings) -> EmbeddingFacts {
         lowercase,
         matryoshka,
     }
+}
+
+/// The compiler of structured outputs; it looks at the tokenizer when the first one comes.
+fn grammar_compiler(
+    tokenizer: &Arc<Tokenizer>,
+    vocab_size: usize,
+    eos_token_ids: Vec<u32>,
+    clock: MaskClock,
+) -> Result<GrammarCompiler, LoadError> {
+    let tokenizer = Arc::clone(tokenizer);
+    let vocabulary = move || {
+        let tokens = tokenizer.token_bytes();
+        let tokens = tokens.map_err(|error| GrammarError::Vocabulary(error.to_string()))?;
+        Ok(Vocabulary::new(tokens, vocab_size, &eos_token_ids))
+    };
+    GrammarCompiler::start(vocabulary, clock).map_err(LoadError::Engine)
 }
 
 fn served_names(flags: &EngineFlags) -> Vec<String> {

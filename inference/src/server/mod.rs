@@ -8,6 +8,7 @@
 
 mod auth;
 mod body;
+mod body_memory;
 mod embeddings;
 mod envelope;
 mod error;
@@ -18,8 +19,10 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod message;
 mod off_thread;
 mod orca;
+mod parsers;
 mod probes;
 mod request_id;
 mod respond;
@@ -30,11 +33,14 @@ mod sse;
 mod stall;
 mod state;
 mod tokenize;
+mod tool_grammar;
+mod trace_context;
 mod usage_log;
 mod wall_clock;
 
 pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
+pub use parsers::ParserError;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
 pub use state::StartProgress;

@@ -10,7 +10,8 @@ use tokio::{
 
 use super::{
     auth::{ApiKeys, KeyFileError},
-    limits, listener,
+    limits,
+    listener::{self, PeerLimits},
     load::{LoadError, Loaded},
     routes, shutdown,
     shutdown::Signals,
@@ -64,10 +65,16 @@ pub async fn serve(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "listening; the model loads");
     }
+    let peer_limits = PeerLimits::new(&flags.connection);
     let state = ServerState::new(flags, keys, usage_log);
     let (stop, stopped) = watch::channel(false);
     let router = routes::router(Arc::clone(&state));
-    let connections = tokio::spawn(listener::serve_connections(listener, router, stopped));
+    let connections = tokio::spawn(listener::serve_connections(
+        listener,
+        router,
+        peer_limits,
+        stopped,
+    ));
     let outcome = live(&state, load, signals, since_start).await;
     stop.send_replace(true);
     if connections.await.is_err() {

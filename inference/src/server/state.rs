@@ -8,10 +8,14 @@ use std::{
 use candela_flags::EngineFlags;
 use tokio::sync::watch;
 
-use super::{auth::ApiKeys, error::ApiError, in_flight::InFlight, usage_log::UsageLog};
+use super::{
+    auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, parsers::Parsers,
+    usage_log::UsageLog,
+};
 use crate::{
     engine::EngineHandle,
     fetch::DownloadProgress,
+    grammar::GrammarCompiler,
     model::LoadProgress,
     prompt::{ChatTemplate, Tokenizer},
     request::ModelFacts,
@@ -50,6 +54,9 @@ pub(super) struct Serving {
     pub(super) tokenizer: Arc<Tokenizer>,
     /// None: the model knows no chats.
     pub(super) template: Option<ChatTemplate>,
+    /// How its answers are read.
+    pub(super) parsers: Parsers,
+    pub(super) grammars: GrammarCompiler,
     pub(super) facts: ModelFacts,
     pub(super) metrics: Arc<Metrics>,
     /// The model behind the served names.
@@ -83,6 +90,7 @@ pub(super) struct ServerState {
     pub(super) usage_log: Option<UsageLog>,
     pub(super) progress: Arc<StartProgress>,
     pub(super) in_flight: InFlight,
+    pub(super) intake: Intake,
     serving: OnceLock<Arc<Serving>>,
     phase: watch::Sender<Phase>,
 }
@@ -97,6 +105,7 @@ impl ServerState {
         usage_log: Option<UsageLog>,
     ) -> SharedState {
         Arc::new(Self {
+            intake: Intake::new(&flags),
             flags,
             keys,
             usage_log,

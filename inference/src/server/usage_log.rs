@@ -39,6 +39,9 @@ pub(super) struct UsageLine {
     /// Unix seconds, with milliseconds.
     time: f64,
     request_id: String,
+    /// Of the request's `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     /// Which of several prompts; each has a record of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_index: Option<usize>,
@@ -64,6 +67,7 @@ pub(super) struct UsageLine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Payer {
     pub(super) request_id: String,
+    pub(super) trace_id: Option<String>,
     pub(super) model: String,
     pub(super) user: Option<String>,
     pub(super) tenant: Option<String>,
@@ -83,6 +87,7 @@ impl UsageLine {
     pub(super) fn new(payer: &Payer, ending: Ending<'_>) -> Self {
         let Payer {
             request_id,
+            trace_id,
             model,
             user,
             tenant,
@@ -102,6 +107,7 @@ impl UsageLine {
         Self {
             time: super::wall_clock::unix_milliseconds() as f64 / 1e3,
             request_id,
+            trace_id,
             prompt_index,
             model,
             finish_reason,
@@ -233,6 +239,7 @@ mod tests {
     fn line() -> UsageLine {
         let payer = Payer {
             request_id: "r".into(),
+            trace_id: None,
             model: "m".into(),
             user: None,
             tenant: Some("t".into()),

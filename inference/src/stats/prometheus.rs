@@ -23,6 +23,9 @@ const REQUEST_SECONDS: &[f64] = &[
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0,
     480.0, 960.0, 1920.0, 7680.0,
 ];
+const MASK_SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+];
 const BRANCHES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0];
 const STEP_TOKENS: &[f64] = &[
     1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
@@ -89,6 +92,8 @@ struct StatsMetrics {
     params_n: Histogram,
     params_max_tokens: Histogram,
     iteration_tokens: Histogram,
+    mask: Histogram,
+    mask_wait: Histogram,
 }
 
 impl Metrics {
@@ -165,6 +170,20 @@ impl Metrics {
         stats.busy_seconds.inc_by(busy.as_secs_f64());
         stats.generation_tokens.inc_by(tokens.generated as u64);
         stats.iteration_tokens.observe(tokens.processed as f64);
+    }
+
+    /// Counts a mask of a structured output: how long it took to compute.
+    pub(crate) fn record_mask(&self, took: Duration) {
+        let Some(stats) = &self.stats else { return };
+        stats.mask.observe(took.as_secs_f64());
+    }
+
+    /// Counts how long a step waited for a mask; `None`: it was there.
+    pub(crate) fn record_mask_wait(&self, waited: Option<Duration>) {
+        let Some(stats) = &self.stats else { return };
+        stats
+            .mask_wait
+            .observe(waited.unwrap_or_default().as_secs_f64());
     }
 
     /// Counts the time between two tokens of a sequence.
@@ -370,6 +389,16 @@ impl Maker<'_> {
                 "vllm:iteration_tokens_total",
                 "Tokens by step.",
                 STEP_TOKENS,
+            ),
+            mask: self.histogram(
+                "candela:structured_output_mask_seconds",
+                "Time to compute the mask of a structured output, by token.",
+                MASK_SECONDS,
+            ),
+            mask_wait: self.histogram(
+                "candela:structured_output_wait_seconds",
+                "Time that a step waited for the mask of a structured output, by token.",
+                MASK_SECONDS,
             ),
         }
     }

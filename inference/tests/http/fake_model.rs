@@ -1,7 +1,7 @@
 //! A model whose next token depends on the last one alone, and a byte-level tokenizer for it.
 //!
 //! `a` is followed by `b`, … `z` by `a`; `!` by the end of the answer; `~` by the four bytes of a crab
-//! and then `a`. `#` gives logits that are no numbers, `$` breaks the device.
+//! and then `a`. `#` gives logits that are no numbers, `%` makes the pass panic, `$` breaks the device.
 
 use std::sync::{
     Arc, Condvar, Mutex,
@@ -66,21 +66,28 @@ impl Gate {
     }
 }
 
-struct FakeRunner(Gate);
+struct FakeRunner {
+    gate: Gate,
+    broken: bool,
+}
 
 impl Runner for FakeRunner {
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError> {
-        self.0.pass();
-        self.0.1.fetch_add(batch.input_ids.len(), Ordering::Relaxed);
+        self.gate.pass();
+        self.gate
+            .1
+            .fetch_add(batch.input_ids.len(), Ordering::Relaxed);
+        assert!(!batch.input_ids.contains(&u32::from(b'%')), "a panic");
+        self.broken |= batch.input_ids.contains(&u32::from(b'$'));
+        if self.broken {
+            return Err(RunnerError(
+                "the device is gone, says /dev/secret0".to_owned(),
+            ));
+        }
         logits.vocab = VOCAB_SIZE;
         logits.data.clear();
         for &at in &batch.logits_idx {
             let last = batch.input_ids[at as usize];
-            if last == u32::from(b'$') {
-                return Err(RunnerError(
-                    "the device is gone, says /dev/secret0".to_owned(),
-                ));
-            }
             let mut row = vec![0.0; VOCAB_SIZE];
             row[next_token(last) as usize] = 100.0;
             if last == u32::from(b'#') {
@@ -137,7 +144,10 @@ pub(crate) fn parts(gate: &Gate) -> ModelParts {
         ..TemplateFiles::default()
     };
     ModelParts {
-        runner: Box::new(FakeRunner(gate.clone())),
+        runner: Box::new(FakeRunner {
+            gate: gate.clone(),
+            broken: false,
+        }),
         tokenizer: Tokenizer::from_bytes(&tokenizer_json(), VOCAB_SIZE).unwrap(),
         template: ChatTemplate::from_files(files).unwrap(),
         defaults: SamplingDefaults {

@@ -1,0 +1,93 @@
+//! Log probabilities of a prompt's tokens: whose logits a step computes for them, and what was found.
+//!
+//! The logits after every prompt token but the last say how likely the token after it was. They are as
+//! wide as the vocabulary, so a step computes few of them ([`PROMPT_LOGITS_ROWS_MAX`]), and a prompt that
+//! is scored goes through the model in chunks no longer than that.
+
+use std::ops::Range;
+
+use super::{request::Event, sequence::Sequence};
+pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
+use crate::sampling::{Logits, SampleError, TokenLogprobs};
+
+/// What was found of a prompt so far. It outlives a preemption: what is found is not computed again.
+#[derive(Debug)]
+pub(super) struct PromptScores {
+    top: usize,
+    /// Of the prompt's tokens from the second on.
+    found: Vec<TokenLogprobs>,
+}
+
+impl PromptScores {
+    pub(super) fn new(top: usize) -> Self {
+        let found = Vec::new();
+        Self { top, found }
+    }
+}
+
+impl Sequence {
+    /// Positions whose logits are wanted for the prompt's own tokens when the next `tokens` go through the
+    /// model.
+    fn scored_positions(&self, tokens: usize) -> Range<usize> {
+        let Some(scores) = &self.prompt_scores else {
+            return 0..0;
+        };
+        let from = self.computed.max(scores.found.len());
+        let to = (self.computed + tokens).min(self.request.prompt.len() - 1);
+        from..to.max(from)
+    }
+
+    /// Those of the current step.
+    pub(super) fn scored_now(&self) -> Range<usize> {
+        self.scored_positions(self.scheduled)
+    }
+
+    /// As many of the next `tokens` as need at most `rows` logits for the prompt's own tokens. Returns how
+    /// many rows they need as well.
+    pub(super) fn within_rows(&self, tokens: usize, rows: usize) -> (usize, usize) {
+        let scored = self.scored_positions(tokens);
+        if scored.len() <= rows {
+            return (tokens, scored.len());
+        }
+        (scored.start + rows - self.computed, rows)
+    }
+
+    /// Full blocks at the beginning that need not be computed for their logits.
+    pub(super) fn skippable_blocks(&self) -> usize {
+        let tokens = self.prompt_scores.as_ref().map(|scores| scores.found.len());
+        tokens.map_or(usize::MAX, |tokens| {
+            tokens / crate::model::runner::BLOCK_TOKENS
+        })
+    }
+
+    /// Scores the prompt's tokens of the step by `logits`, whose row `first` is the first of this sequence.
+    ///
+    /// # Errors
+    /// [`SampleError`] when one of the rows has no softmax.
+    pub(super) fn score_prompt(
+        &mut self,
+        logits: &Logits,
+        first: usize,
+    ) -> Result<(), SampleError> {
+        let scored = self.scored_now();
+        let Some(scores) = &mut self.prompt_scores else {
+            return Ok(());
+        };
+        let next = &self.tokens[scored.start + 1..scored.end + 1];
+        let rows = logits.rows(first..first + scored.len());
+        scores
+            .found
+            .extend(TokenLogprobs::of_rows(rows, next, scores.top)?);
+        Ok(())
+    }
+
+    /// The log probabilities of a prompt that is computed, once, for whoever listens.
+    pub(super) fn prompt_event(&mut self) -> Option<Event> {
+        let found = self.prompt_scores.take()?.found;
+        assert_eq!(found.len() + 1, self.request.prompt.len(), "all are found");
+        Some(Event {
+            prompt_logprobs: Some(found.into()),
+            ..self.event(None, None)
+        })
+    }
+}

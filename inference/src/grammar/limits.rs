@@ -1,0 +1,43 @@
+//! The bounds of what a grammar may cost.
+
+use std::time::Duration;
+
+/// Longest JSON schema, as text.
+pub const SCHEMA_BYTES_MAX: usize = 256 << 10;
+/// Longest regular expression.
+pub const REGEX_BYTES_MAX: usize = 16 << 10;
+/// All choices of a request together.
+pub const CHOICES_BYTES_MAX: usize = 64 << 10;
+/// Longest context-free grammar.
+pub const GRAMMAR_BYTES_MAX: usize = 64 << 10;
+/// Parentheses, brackets and braces that may be open at once in an expression or a grammar.
+pub const NESTING_MAX: usize = 64;
+/// Work of building a grammar's lexer, in llguidance's units (about 50 000 a millisecond).
+pub const LEXER_BUILD_FUEL: u64 = 1_000_000;
+/// Work of the lexer for one mask, in llguidance's units (about 14 000 a millisecond).
+pub const LEXER_STEP_FUEL: u64 = 200_000;
+/// Earley items for one mask (about 20 000 a millisecond).
+pub const STEP_ITEMS_MAX: usize = 50_000;
+/// Earley items of one row.
+pub const ROW_ITEMS_MAX: usize = 2_000;
+/// States of a branch's lexer, each one or two kB.
+pub const LEXER_STATES_MAX: usize = 50_000;
+/// Symbols of a compiled grammar.
+pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
+/// Compiled grammars that are kept; the one that was not used for longest is dropped first.
+pub const CACHED_GRAMMARS_MAX: usize = 256;
+/// Grammars that may wait to be compiled; a request with one more is refused for now.
+pub const COMPILE_QUEUE_MAX: usize = 64;
+/// Longest wait of a request for its grammar to be compiled.
+pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Stack of the thread that compiles: llguidance follows a grammar's nesting by recursion.
+pub const COMPILE_STACK_BYTES: usize = 64 << 20;
+/// Threads that compute masks, at most; half the cores if those are fewer.
+pub const MASK_THREADS_MAX: usize = 8;
+/// Spaces, tabs and newlines between two parts of a JSON value. Without a bound a weak model can go on
+/// with them to the end of its context.
+pub const JSON_WHITESPACE_MAX: usize = 32;
+/// Longest token that a grammar can use; longer ones are never chosen.
+pub const TOKEN_BYTES_MAX: usize = 512;
+/// How much of llguidance's reason an error repeats, in characters.
+pub const REASON_CHARS_MAX: usize = 300;

@@ -120,7 +120,12 @@ fn is_small(name: &str) -> bool {
 
 /// The settings of one of the modules behind the model, as in `1_Pooling/config.json`.
 fn is_module(name: &str) -> bool {
-    let folder = name.strip_suffix("/config.json").unwrap_or_default();
+    name.strip_suffix("/config.json")
+        .is_some_and(is_module_folder)
+}
+
+/// Whether a folder may be that of a module: a number, and its kind.
+pub(super) fn is_module_folder(folder: &str) -> bool {
     folder.split_once('_').is_some_and(|(number, kind)| {
         let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         digits && !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -289,3 +289,7 @@ fn activation(keys: &Keys, key: &'static str) -> Result<Activation, ConfigError>
         Some(_) => Err(keys.unsupported(key)),
     }
 }
+
+#[cfg(test)]
+#[path = "encoder_tests.rs"]
+mod tests;

@@ -61,6 +61,10 @@ embeddings() {
     tests/embeddings/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+clients() {
+    tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -90,6 +94,7 @@ if section release build_release; then
     section long-context long_context
     section gguf gguf
     section embeddings embeddings
+    section clients clients
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

@@ -8,6 +8,7 @@ mod embedding;
 mod error;
 mod model;
 mod options;
+pub mod responses;
 mod structured;
 mod tokenize;
 mod usage;

@@ -11,13 +11,15 @@ mod error;
 pub mod limits;
 mod messages;
 mod options;
+mod other_fields;
 mod parse;
+mod responses;
 mod structured;
 mod tokenize;
 mod tools;
 mod unsupported;
 
-pub use chat::{CheckedChat, check_chat};
+pub use chat::{CheckedChat, check_chat, check_conversation};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use embedding::{
@@ -25,6 +27,11 @@ pub use embedding::{
 };
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
+pub use other_fields::{FieldRoute, OTHER_FIELDS, OtherField, Treatment};
+pub use responses::{
+    CheckedResponses, RESPONSES_SHARED_FIELDS, ResponsesEcho, check_responses, response_not_found,
+    responses_terms,
+};
 pub use structured::{AskedGrammar, grammar_error};
 pub use tokenize::{CheckedTokenize, TokenizeInput, check_detokenize, check_tokenize};
 pub use tools::{Function, ToolChoice, ToolUse};

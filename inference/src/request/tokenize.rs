@@ -1,11 +1,8 @@
 //! Checked requests of `/tokenize` and `/detokenize`.
 
-use super::{
-    ModelFacts, RequestError, chat, limits, options, parse,
-    tools::{self, ToolFields},
-};
+use super::{ModelFacts, RequestError, chat, limits, options, parse};
 use crate::{
-    openai::{ChatRequest, DetokenizeRequest, TokenizeRequest},
+    openai::{DetokenizeRequest, TokenizeRequest},
     prompt::ChatInput,
 };
 
@@ -45,16 +42,7 @@ pub fn check_tokenize(body: &[u8], facts: &ModelFacts) -> Result<CheckedTokenize
             return Err(RequestError::invalid("chat_template", message));
         }
         (None, Some(_)) => {
-            let mut chat: ChatRequest = parse::fields(&object)?;
-            let (_, shown) = tools::check(ToolFields {
-                tools: chat.tools.take(),
-                tool_choice: chat.tool_choice.take(),
-                parallel_tool_calls: chat.parallel_tool_calls,
-            })?;
-            let input = ChatInput {
-                tools: shown,
-                ..chat::chat_input(chat)?
-            };
+            let (input, _) = chat::conversation(parse::fields(&object)?)?;
             (TokenizeInput::Chat(input), false)
         }
         (Some(_), Some(_)) => {

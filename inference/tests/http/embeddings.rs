@@ -2,23 +2,15 @@
 //! has, and a 1.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use candela_flags::{EngineFlags, RunnerType};
 use serde_json::{Value, json};
 
 use crate::{
     client::Reply,
     fake_model::MAX_MODEL_LEN,
-    server::{self, Server, until},
+    server::{self, Server, start_pooling as start, until},
 };
 
 const EMBEDDINGS: &str = "/v1/embeddings";
-
-fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
-    server::start(|flags| {
-        flags.runner = RunnerType::Pooling;
-        change(flags);
-    })
-}
 
 fn embed(server: &Server, input: Value, more: Value) -> Reply {
     server.post(EMBEDDINGS, &server::with(json!({"input": input}), more))

@@ -7,6 +7,11 @@
 )]
 
 mod abuse;
+mod abuse_bodies;
+mod abuse_churn;
+mod abuse_models;
+mod abuse_peers;
+mod abuse_program;
 mod chat;
 mod client;
 mod completions;
@@ -15,9 +20,14 @@ mod errors;
 mod fake_model;
 mod inspect;
 mod lifecycle;
+mod openapi;
 mod prefix_cache;
 mod program;
+mod reasoning;
+mod responses;
+mod scripted_model;
 mod server;
 mod stats;
 mod streaming;
 mod tokenize;
+mod tools;

@@ -8,15 +8,16 @@ use std::{
 
 use candela_engine::{
     engine::MonotonicClock,
-    server::{ServeError, Signals, serve, start_engine},
+    server::{ModelParts, ServeError, Signals, serve, start_engine},
 };
-use candela_flags::{EngineFlags, RunnerType};
+use candela_flags::EngineFlags;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime, sync::mpsc};
 
 use crate::{
     client::{Connection, DEADLINE, Reply},
     fake_model::{self, Gate},
+    scripted_model,
 };
 
 pub(crate) struct Server {
@@ -31,7 +32,27 @@ pub(crate) struct Server {
 
 /// A ready server with these flags.
 pub(crate) fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(start_loading(change))
+}
+
+/// A ready server whose model says what it is told (`scripted_model`).
+pub(crate) fn start_scripted(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(launch(scripted_model::parts, change))
+}
+
+/// A ready server whose model makes vectors.
+pub(crate) fn start_pooling(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(launch(fake_model::pooling_parts, change))
+}
+
+/// A server that cannot load its model with these flags.
+pub(crate) fn start_failing(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let server = start_loading(change);
+    server.load_gate.open();
+    server
+}
+
+fn ready(server: Server) -> Server {
     server.load_gate.open();
     until("ready", || server.get("/ready").status == 200);
     server
@@ -39,6 +60,10 @@ pub(crate) fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
 
 /// A server whose model loads once `load_gate` is opened.
 pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    launch(fake_model::parts, change)
+}
+
+fn launch(parts: fn(&Gate) -> ModelParts, change: impl FnOnce(&mut EngineFlags)) -> Server {
     let mut flags = EngineFlags::for_model("fake/model");
     flags.served_model_name = vec!["fake".to_owned(), "other/name".to_owned()];
     change(&mut flags);
@@ -58,11 +83,7 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
             address_sender.send(listener.local_addr().unwrap()).unwrap();
             let load = move |flags: &EngineFlags, _: &_| {
                 loading.pass();
-                let parts = match flags.runner {
-                    RunnerType::Pooling => fake_model::pooling_parts(&model_gate),
-                    _ => fake_model::parts(&model_gate),
-                };
-                start_engine(parts, flags)
+                start_engine(parts(&model_gate), flags)
             };
             serve(listener, flags, load, receiver, MonotonicClock::start()).await
         })

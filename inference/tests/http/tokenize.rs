@@ -1,6 +1,5 @@
 //! `/tokenize` and `/detokenize`.
 
-use candela_flags::RunnerType;
 use serde_json::json;
 
 use crate::{
@@ -90,7 +89,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn a_model_that_makes_embeddings_has_a_tokenizer_too() {
-    let server = server::start(|flags| flags.runner = RunnerType::Pooling);
+    let server = server::start_pooling(|_| {});
     assert_eq!(
         server.post("/tokenize", &json!({"prompt": "ab"})).json()["count"],
         2

@@ -1,12 +1,13 @@
 //! `POST /v1/embeddings`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Prompt;
 
 /// A request for vectors: OpenAI's fields, then vLLM's.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct EmbeddingRequest {
     /// Name of the model.
     pub model: Option<String>,
@@ -44,7 +45,7 @@ pub struct EmbeddingRequest {
 }
 
 /// The vectors.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EmbeddingResponse {
     /// `embd-…`.
     pub id: String,
@@ -61,7 +62,7 @@ pub struct EmbeddingResponse {
 }
 
 /// One vector.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EmbeddingObject {
     /// Which of the inputs.
     pub index: usize,
@@ -72,7 +73,7 @@ pub struct EmbeddingObject {
 }
 
 /// A vector in one of its encodings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EmbeddingVector {
     /// Numbers.
@@ -82,7 +83,7 @@ pub enum EmbeddingVector {
 }
 
 /// Tokens of a request that has nothing but inputs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EmbeddingUsage {
     /// Tokens of all inputs.
     pub prompt_tokens: usize,

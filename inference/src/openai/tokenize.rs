@@ -1,11 +1,12 @@
 //! vLLM's `POST /tokenize` and `POST /detokenize`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A text or a chat to be turned into tokens. A chat's other fields are those of
 /// [`super::ChatRequest`], in the same object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct TokenizeRequest {
     /// Name of the model.
     pub model: Option<String>,
@@ -22,7 +23,7 @@ pub struct TokenizeRequest {
 }
 
 /// The tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TokenizeResponse {
     /// How many.
     pub count: usize,
@@ -35,7 +36,7 @@ pub struct TokenizeResponse {
 }
 
 /// Tokens to be turned into text.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DetokenizeRequest {
     /// Name of the model.
     pub model: Option<String>,
@@ -44,7 +45,7 @@ pub struct DetokenizeRequest {
 }
 
 /// The text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DetokenizeResponse {
     /// With special tokens as they are written.
     pub prompt: String,

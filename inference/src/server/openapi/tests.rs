@@ -12,6 +12,7 @@ fn facts() -> ModelFacts {
         vocab_size: 1_000,
         max_queued_sequences: 10_000,
         defaults: SamplingDefaults::default(),
+        embeddings: None,
     }
 }
 

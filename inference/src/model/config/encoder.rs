@@ -197,6 +197,10 @@ impl EncoderConfig {
 
     fn read(keys: &Keys, family: &EncoderFamily) -> Result<Self, ConfigError> {
         refuse_unsupported(keys)?;
+        // What these mean for decoders means nothing here.
+        for key in ["eos_token_id", "tie_word_embeddings"] {
+            keys.value(key);
+        }
         if keys.flag("is_decoder")? == Some(true) {
             return Err(keys.unsupported("is_decoder"));
         }

@@ -29,7 +29,7 @@ fn read(changes: Value) -> Result<EncoderConfig, ConfigError> {
 
 #[test]
 fn each_family_is_a_row_of_switches() {
-    let bert = read(json!({"layer_norm_eps": 1e-5, "torch_dtype": "float16"})).unwrap();
+    let bert = read(json!({"layer_norm_eps": 1e-5, "torch_dtype": "float16", "eos_token_id": 2, "tie_word_embeddings": true})).unwrap();
     assert_eq!(
         (bert.prefix, bert.padding, bert.token_types),
         ("bert.", None, Some(2))

@@ -66,6 +66,10 @@ gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+embeddings() {
+    tests/embeddings/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 clients() {
     tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
@@ -109,6 +113,7 @@ if section release build_release; then
     section long-context long_context
     section sampling sampling
     section gguf gguf
+    section embeddings embeddings
     section clients clients
     section structured structured
     wait "$kubernetes_build"

@@ -72,7 +72,8 @@ pub fn check_conversation(body: &[u8]) -> Result<ChatInput, RequestError> {
     Ok(conversation(chat)?.0)
 }
 
-fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
+/// What the chat template gets, and what the answer may do with tools.
+pub(super) fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
     let (tool_use, tools) = tools::check(ToolFields {
         tools: chat.tools.take(),
         tool_choice: chat.tool_choice.take(),

@@ -73,7 +73,8 @@ pub(super) fn response(
     response
 }
 
-fn data(value: &impl Serialize) -> Bytes {
+/// One server-sent event: `data: {json}` and an empty line.
+pub fn data(value: &impl Serialize) -> Bytes {
     let json = serde_json::to_vec(value).unwrap_or_default();
     [b"data: ", json.as_slice(), b"\n\n"].concat().into()
 }

@@ -57,6 +57,10 @@ gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+clients() {
+    tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
@@ -85,6 +89,7 @@ if section release build_release; then
     section parity parity
     section long-context long_context
     section gguf gguf
+    section clients clients
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

@@ -18,12 +18,17 @@ use std::{fs, path::Path};
 const CORPUS_BYTES_MAX: u64 = 200_000;
 
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
     let mut inputs: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
         .expect("every target has a corpus")
         .map(|entry| {
             let path = entry.expect("it can be listed").path();
-            (path.display().to_string(), fs::read(&path).expect("and read"))
+            (
+                path.display().to_string(),
+                fs::read(&path).expect("and read"),
+            )
         })
         .collect();
     inputs.sort_unstable();
@@ -76,10 +81,15 @@ fn the_corpus_is_small_and_every_target_has_one() {
         .map(|(_, input)| input.len())
         .sum();
     assert!(bytes as u64 <= CORPUS_BYTES_MAX, "{bytes} bytes");
-    let manifest = fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml"),
-    )
-    .expect("the fuzz crate has a manifest");
-    let named = manifest.lines().filter(|line| line.starts_with("path = \"fuzz_targets/"));
-    assert_eq!(named.count(), targets.len(), "a target is not replayed here");
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml"))
+            .expect("the fuzz crate has a manifest");
+    let named = manifest
+        .lines()
+        .filter(|line| line.starts_with("path = \"fuzz_targets/"));
+    assert_eq!(
+        named.count(),
+        targets.len(),
+        "a target is not replayed here"
+    );
 }

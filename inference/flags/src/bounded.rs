@@ -13,8 +13,30 @@ pub struct OutOfBounds {
     max: u64,
 }
 
+/// What the values of a flag are: their bounds, and what they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The smallest value.
+    pub min: u64,
+    /// The largest value.
+    pub max: u64,
+    /// What it counts.
+    pub unit: &'static str,
+}
+
 macro_rules! bounded {
-    ($($(#[$doc:meta])* $name:ident: $unit:literal, $min:literal..=$max:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $unit:literal, $min:literal..=$max:literal;)*) => {
+        impl Bounds {
+            /// Of the type that a flag's parser makes, where it is one of these.
+            pub fn of(parser: &clap::builder::ValueParser) -> Option<Self> {
+                let made = parser.type_id();
+                $(if made == std::any::TypeId::of::<$name>() {
+                    return Some(Self { min: $min, max: $max, unit: $unit });
+                })*
+                None
+            }
+        }
+        $(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(u64);

@@ -14,8 +14,9 @@ mod pull;
 mod stats_gates;
 
 pub use bounded::{
-    BatchedTokens, BodyMemoryBytes, Connections, ContextLength, DrainSeconds, KeepAliveSeconds,
-    KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, OutOfBounds, PeerSeconds, QueuedRequests,
+    BatchedTokens, BodyMemoryBytes, Bounds, Connections, ContextLength, DrainSeconds,
+    KeepAliveSeconds, KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, OutOfBounds, PeerSeconds,
+    QueuedRequests,
 };
 pub use connection::ConnectionFlags;
 pub use engine::{

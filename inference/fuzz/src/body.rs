@@ -37,7 +37,10 @@ pub fn run(data: &[u8]) {
 
 fn refused(error: &RequestError) {
     assert!(!error.message.is_empty(), "a refusal says why");
-    assert!(error.message.len() < 20_000, "a refusal does not repeat the body");
+    assert!(
+        error.message.len() < 20_000,
+        "a refusal does not repeat the body"
+    );
 }
 
 fn accepted(options: &CheckedOptions) {

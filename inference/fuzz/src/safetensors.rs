@@ -42,7 +42,10 @@ pub fn run(data: &[u8]) {
         }
         let flags = EngineFlags::for_model("fuzzed");
         let path = folder.to_str().expect("a name of ASCII");
-        if let Err(error) = model::open(path).map_err(Into::into).and_then(|files| model::describe(&files, &flags)) {
+        if let Err(error) = model::open(path)
+            .map_err(Into::into)
+            .and_then(|files| model::describe(&files, &flags))
+        {
             assert!(!error.to_string().is_empty());
         }
     });

@@ -122,10 +122,18 @@ fn parsed(flags: u8, cut: u8, text: &str) {
     };
     let whole = message(&syntax, std::iter::once(text));
     let step = usize::from(cut % 7) + 1;
-    let mut ends: Vec<usize> = text.char_indices().map(|(at, _)| at).step_by(step).collect();
+    let mut ends: Vec<usize> = text
+        .char_indices()
+        .map(|(at, _)| at)
+        .step_by(step)
+        .collect();
     ends.push(text.len());
     let pieces = ends.windows(2).map(|ends| &text[ends[0]..ends[1]]);
-    assert_eq!(message(&syntax, pieces), whole, "cut every {step} characters");
+    assert_eq!(
+        message(&syntax, pieces),
+        whole,
+        "cut every {step} characters"
+    );
 }
 
 /// Content, thoughts, and the calls' names and arguments; their ids are random.

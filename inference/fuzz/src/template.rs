@@ -16,10 +16,14 @@ const TEMPLATES: [&str; 3] = [
 /// # Panics
 /// When either does, or a text is larger than it may be.
 pub fn run(data: &[u8]) {
-    let end = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
+    let end = data
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(data.len());
     let (template, chat) = data.split_at(end);
     let chat = serde_json::from_slice(chat.get(1..).unwrap_or_default());
-    let chat: Value = chat.unwrap_or_else(|_| json!({"messages": [{"role": "user", "content": "hi"}]}));
+    let chat: Value =
+        chat.unwrap_or_else(|_| json!({"messages": [{"role": "user", "content": "hi"}]}));
     let template = match template {
         [b'@', number, ..] => TEMPLATES[usize::from(*number) % TEMPLATES.len()].as_bytes(),
         template => template,

@@ -27,7 +27,10 @@ pub fn run(data: &[u8]) {
                 continue;
             };
             assert!(ids.iter().all(|&id| (id as usize) < VOCAB_SIZE));
-            assert!(ids.len() <= 1 << 20, "{TOKENS_PER_BYTE_MAX} tokens a byte and no more");
+            assert!(
+                ids.len() <= 1 << 20,
+                "{TOKENS_PER_BYTE_MAX} tokens a byte and no more"
+            );
             tokenizer.decode(&ids, special);
             let mut detokenizer = Detokenizer::new(Arc::clone(&tokenizer), special);
             for &id in ids.iter().take(64) {

@@ -1,12 +1,13 @@
 //! `POST /v1/chat/completions`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Usage;
 
 /// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
@@ -37,7 +38,7 @@ pub struct ChatRequest {
 }
 
 /// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Who speaks; a role that we do not know is the template's to judge.
     pub role: String,
@@ -49,7 +50,7 @@ pub struct ChatMessage {
 }
 
 /// A message's content: text, or a list of parts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a string or a list of objects with a type"
@@ -62,7 +63,7 @@ pub enum Content {
 }
 
 /// A part of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ContentPart {
     /// `text` is the kind that a language model reads.
     #[serde(rename = "type")]
@@ -74,7 +75,7 @@ pub struct ContentPart {
 }
 
 /// An answer that is not streamed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -99,7 +100,7 @@ pub struct ChatCompletion {
 }
 
 /// One of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChoice {
     /// Which of the answers.
     pub index: usize,
@@ -115,7 +116,7 @@ pub struct ChatChoice {
 }
 
 /// What the model said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
@@ -132,7 +133,7 @@ pub struct AssistantMessage {
 }
 
 /// A call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallObject {
     /// What the tool's answer refers to.
     pub id: String,
@@ -144,7 +145,7 @@ pub struct ToolCallObject {
 }
 
 /// What is called, and with what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionCall {
     /// The tool.
     pub name: String,
@@ -153,7 +154,7 @@ pub struct FunctionCall {
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunk {
     /// `chatcmpl-…`, the same in every chunk.
     pub id: String,
@@ -179,7 +180,7 @@ pub struct ChatChunk {
 }
 
 /// What is new of one answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChatChunkChoice {
     /// Which of the answers.
     pub index: usize,
@@ -195,7 +196,7 @@ pub struct ChatChunkChoice {
 }
 
 /// What is new of a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChatDelta {
     /// In the answer's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +213,7 @@ pub struct ChatDelta {
 }
 
 /// What is new of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallChunk {
     /// Which of the answer's calls.
     pub index: usize,
@@ -227,7 +228,7 @@ pub struct ToolCallChunk {
 }
 
 /// What is new of what is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionChunk {
     /// In the call's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]

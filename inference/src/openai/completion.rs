@@ -1,5 +1,6 @@
 //! `POST /v1/completions`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use super::Usage;
 
 /// The text completion fields of a request; [`super::GenerationOptions`] holds the rest of the same
 /// object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct CompletionRequest {
     /// What to go on from.
     pub prompt: Prompt,
@@ -24,7 +25,7 @@ pub struct CompletionRequest {
 }
 
 /// `prompt` in its four shapes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
@@ -41,7 +42,7 @@ pub enum Prompt {
 }
 
 /// An answer, whole or, in a stream, what is new of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Completion {
     /// `cmpl-…`, the same in every chunk.
     pub id: String,
@@ -64,7 +65,7 @@ pub struct Completion {
 }
 
 /// One of the answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CompletionChoice {
     /// Which of the answers.
     pub index: usize,

@@ -1,16 +1,17 @@
 //! The error object, the body of every answer that is not a success.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `{"error": …}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ErrorBody {
     /// What went wrong.
     pub error: ErrorObject,
 }
 
 /// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ErrorObject {
     /// For the reader: which field, and what to change.
     pub message: String,

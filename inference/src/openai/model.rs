@@ -1,9 +1,10 @@
 //! `GET /v1/models`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The models that are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ModelList {
     /// `list`.
     pub object: &'static str,
@@ -12,7 +13,7 @@ pub struct ModelList {
 }
 
 /// A model by one of its names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Model {
     /// The name that requests give.
     pub id: String,

@@ -1,5 +1,6 @@
 //! Request fields that chat and text completions share.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -7,7 +8,7 @@ use super::{GuidedDecoding, ResponseFormat, StructuredOutputs};
 
 /// How to sample, when to stop and what to report: OpenAI's fields, then vLLM's. Fields that are not
 /// honoured yet are kept as they came, so that `request` can refuse them unless they are neutral.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct GenerationOptions {
     /// Name of the model.
     pub model: Option<String>,
@@ -72,7 +73,7 @@ pub struct GenerationOptions {
 }
 
 /// `stop`: a string or a list of strings.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub enum StopStrings {
     /// One.
@@ -92,7 +93,7 @@ impl StopStrings {
 }
 
 /// `stream_options`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct StreamOptions {
     /// One more chunk with the whole request's usage, before `[DONE]`.
     pub include_usage: Option<bool>,

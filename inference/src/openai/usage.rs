@@ -1,9 +1,10 @@
 //! `usage`: the tokens of a request.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Tokens in and out. The prompt of a request with several answers counts once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Usage {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
@@ -17,7 +18,7 @@ pub struct Usage {
 }
 
 /// What is known about the prompt's tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PromptTokensDetails {
     /// Prompt tokens served from the prefix cache.
     pub cached_tokens: usize,

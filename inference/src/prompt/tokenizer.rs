@@ -107,10 +107,7 @@ impl Tokenizer {
         let encoding = encoding.map_err(TokenizerError::Unusable)?;
         let ids = encoding.get_ids();
         // In pieces, so that the work is as long as the text.
-        let bytes: usize = ids
-            .chunks(8)
-            .map(|ids| self.decode(ids, false).len())
-            .sum();
+        let bytes: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
         let tokens = ids.len();
         if tokens > PROBE.len() * TOKENS_PER_BYTE_MAX || bytes > PROBE.len() * DECODED_GROWTH_MAX {
             let sentence = PROBE.len();

@@ -1,7 +1,8 @@
 //! A checked text completion request.
 
 use super::{
-    AnswerLength, CheckedOptions, ModelFacts, RequestError, limits, options, parse, unsupported,
+    AnswerLength, CheckedOptions, FieldRoute, ModelFacts, RequestError, limits, options,
+    other_fields::refuse_other_fields, parse, unsupported,
 };
 use crate::openai::{CompletionRequest, GenerationOptions, Prompt};
 
@@ -36,6 +37,7 @@ pub fn check_completion(
     let object = parse::object(body)?;
     let shared: GenerationOptions = parse::fields(&object)?;
     let completion: CompletionRequest = parse::fields(&object)?;
+    refuse_other_fields(FieldRoute::Completions, &object)?;
     drop(object);
     let length = options::answer_length("max_tokens", shared.max_tokens, facts)?
         .unwrap_or(AnswerLength::AtMost(limits::COMPLETION_TOKENS_DEFAULT));

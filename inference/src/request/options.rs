@@ -135,9 +135,9 @@ impl CheckedOptions {
                 return Err(RequestError::invalid(
                     "max_tokens",
                     format!(
-                        "max_tokens: the prompt's {prompt_tokens} tokens and an answer of {tokens} \
-                         do not fit the model's context of {max_model_len} tokens: ask for at most \
-                         {rest}, or shorten {param}"
+                        "max_tokens: this model's maximum context length is {max_model_len} tokens, \
+                         but the prompt's {prompt_tokens} and an answer of {tokens} are more: ask \
+                         for at most {rest}, or shorten {param}"
                     ),
                 ));
             }
@@ -165,6 +165,7 @@ impl CheckedOptions {
 }
 
 /// A 400 for a prompt that leaves no room for an answer. `tokens` is how many it has, or at least has.
+/// LangChain and LiteLLM know the error by its words ("prompt is too long", "maximum context length").
 pub fn prompt_too_long(
     param: &str,
     tokens: impl fmt::Display,
@@ -173,8 +174,8 @@ pub fn prompt_too_long(
     RequestError::invalid(
         param,
         format!(
-            "{param}: the prompt has {tokens} tokens, but the model's context is {max_model_len} \
-             tokens, prompt and answer together: shorten {param}"
+            "{param}: the prompt is too long: this model's maximum context length is \
+             {max_model_len} tokens, prompt and answer together, but it has {tokens}: shorten {param}"
         ),
     )
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::FinishedRequestStats;
 
 /// What a request cost, as unrounded JSON numbers. Times are milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RequestMetrics {
     /// first_token − scheduled (queue excluded); none without a token.
     pub time_to_first_token_ms: Option<f64>,

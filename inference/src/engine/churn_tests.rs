@@ -45,6 +45,7 @@ fn engine() -> Engine {
         kv_blocks: BLOCKS,
         prefix_caching: true,
         eos_token_ids: Vec::new(),
+        runner_type: crate::engine::RunnerType::Generate,
     };
     let cache = CacheConfig {
         block_size: BLOCK_TOKENS,
@@ -129,6 +130,7 @@ fn eight_blocks(random: &mut Random) {
         kv_blocks: 8,
         prefix_caching: random.chance(50),
         eos_token_ids: Vec::new(),
+        runner_type: crate::engine::RunnerType::Generate,
     };
     let cache = CacheConfig {
         block_size: BLOCK_TOKENS,

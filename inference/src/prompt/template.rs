@@ -194,7 +194,7 @@ impl ChatTemplate {
             "tools".to_owned(),
             input.tools.clone().map_or(Value::Null, Value::Array),
         );
-        context.insert("documents".to_owned(), Value::Null);
+        context.entry("documents").or_insert(Value::Null);
         context.insert(
             "add_generation_prompt".to_owned(),
             input.add_generation_prompt.into(),

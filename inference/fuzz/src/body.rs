@@ -2,6 +2,7 @@
 
 use candela_engine::request::{
     CheckedOptions, ModelFacts, RequestError, SamplingDefaults, check_chat, check_completion,
+    check_responses,
 };
 
 /// Small enough that limits are met.
@@ -28,10 +29,20 @@ pub fn run(data: &[u8]) {
         return;
     };
     let facts = facts();
-    match route % 2 {
-        0 => check_chat(body, &facts).map_or_else(|e| refused(&e), |chat| accepted(&chat.options)),
-        _ => check_completion(body, &facts)
-            .map_or_else(|e| refused(&e), |completion| accepted(&completion.options)),
+    match route % 6 {
+        0 => checked(check_chat(body, &facts).map(|chat| chat.options)),
+        1 => checked(check_completion(body, &facts).map(|completion| completion.options)),
+        _ => {
+            let stored = |_: &str| Some(vec![serde_json::json!({"role": "user", "content": "a"})]);
+            checked(check_responses(body, &facts, stored).map(|responses| responses.chat.options));
+        }
+    }
+}
+
+fn checked(outcome: Result<CheckedOptions, RequestError>) {
+    match outcome {
+        Ok(options) => accepted(&options),
+        Err(error) => refused(&error),
     }
 }
 

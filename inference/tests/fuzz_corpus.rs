@@ -1,6 +1,8 @@
 //! Every input of the committed fuzz corpus through the function its target runs: seeds, and what the
 //! fuzzer found, which stays fixed.
 
+#![expect(unreachable_pub, reason = "the modules are those of the fuzz crate")]
+
 #[path = "../fuzz/src/body.rs"]
 mod body;
 #[path = "../fuzz/src/safetensors.rs"]

@@ -57,7 +57,7 @@ fn tokens(flags: u8, stops: &[Arc<str>], bytes: &[u8]) {
     let count = tokenizer.token_count() as u32;
     let ids: Vec<u32> = bytes
         .chunks(2)
-        .map(|pair| pair.iter().fold(0, |id, &byte| id << 8 | u32::from(byte)) % count)
+        .map(|pair| pair.iter().fold(0, |id, &byte| (id << 8) | u32::from(byte)) % count)
         .collect();
     let (include, skip) = (flags & 2 != 0, flags & 4 != 0);
     let min_tokens = usize::from(flags >> 4);
@@ -99,7 +99,7 @@ fn event(text: String) -> String {
 
 /// What a parser makes of a text does not depend on how it is cut.
 fn parsed(flags: u8, cut: u8, text: &str) {
-    let calls = match flags >> 1 & 7 {
+    let calls = match (flags >> 1) & 7 {
         0 => None,
         1 => Some(CallFormat::Hermes),
         2 => Some(CallFormat::Llama3Json),
@@ -107,7 +107,7 @@ fn parsed(flags: u8, cut: u8, text: &str) {
         4 => Some(CallFormat::List),
         _ => Some(CallFormat::Arguments("tool".to_owned())),
     };
-    let start = match flags >> 4 & 3 {
+    let start = match (flags >> 4) & 3 {
         0 => None,
         1 => Some(ReasoningStart::Undecided),
         2 => Some(ReasoningStart::Thinking),

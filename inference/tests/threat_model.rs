@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Files of limits: each of their constants is on the page.
@@ -137,7 +137,7 @@ fn every_test_on_the_page_exists() {
     }
 }
 
-fn read(folder: &PathBuf, sources: &mut String) {
+fn read(folder: &Path, sources: &mut String) {
     for entry in fs::read_dir(folder).expect("sources can be listed") {
         let path = entry.expect("so can their names").path();
         if path.is_dir() {

@@ -48,5 +48,6 @@ pub use load_watch::LoadBomb;
 pub use parsers::ParserError;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
+pub use sse::data as sse_event;
 pub use state::StartProgress;
 pub use usage_log::UsageLogError;

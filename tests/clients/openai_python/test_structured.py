@@ -52,22 +52,17 @@ def test_a_cut_answer_says_so(client):
         client.chat.completions.parse(**(ASK | {"max_tokens": 3}), temperature=0, response_format=Animal)
 
 
-@pytest.mark.parametrize("temperature", [0, 3])
+@pytest.mark.parametrize("temperature", [0, 1])
 def test_json_object_is_an_object(client, temperature):
     answer = client.chat.completions.create(
         model="demo",
-        messages=[{"role": "user", "content": "Answer in JSON: what is a fox?"}],
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
         temperature=temperature,
-        seed=4,
-        max_tokens=1500,
+        seed=1,
         response_format={"type": "json_object"},
     )
-    # A small model may go on until the context ends; what is there then is the beginning of an object.
-    text = check(answer).choices[0].message.content
-    if answer.choices[0].finish_reason == "stop":
-        assert isinstance(json.loads(text), dict)
-    else:
-        assert text.lstrip().startswith("{")
+    assert check(answer).choices[0].finish_reason == "stop"
+    assert isinstance(json.loads(answer.choices[0].message.content), dict)
 
 
 def test_text_is_no_constraint(client):

@@ -133,7 +133,7 @@ pub struct AssistantMessage {
 }
 
 /// A call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallObject {
     /// What the tool's answer refers to.
     pub id: String,
@@ -145,7 +145,7 @@ pub struct ToolCallObject {
 }
 
 /// What is called, and with what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionCall {
     /// The tool.
     pub name: String,
@@ -213,7 +213,7 @@ pub struct ChatDelta {
 }
 
 /// What is new of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCallChunk {
     /// Which of the answer's calls.
     pub index: usize,
@@ -228,7 +228,7 @@ pub struct ToolCallChunk {
 }
 
 /// What is new of what is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FunctionChunk {
     /// In the call's first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ mod completion;
 mod error;
 mod model;
 mod options;
+pub mod responses;
 mod structured;
 mod usage;
 

@@ -1,10 +1,11 @@
 //! What an answer must follow: OpenAI's `response_format` and vLLM's `structured_outputs`.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// `response_format`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema` or vLLM's `structural_tag`.
     #[serde(rename = "type")]
@@ -20,7 +21,7 @@ pub struct ResponseFormat {
 }
 
 /// The schema of `response_format`. `strict` makes no difference: a schema is always followed.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct JsonSchemaFormat {
     /// Required by OpenAI; used for nothing.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct JsonSchemaFormat {
 }
 
 /// `structured_outputs`: exactly one of the kinds, and how JSON is written.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct StructuredOutputs {
     /// A JSON schema, or the text of one.
     pub json: Option<Value>,
@@ -52,7 +53,7 @@ pub struct StructuredOutputs {
 }
 
 /// What `structural_tag` holds.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct StructuralTag {
     /// The parts.
     pub structures: Option<Vec<TaggedStructure>>,
@@ -63,7 +64,7 @@ pub struct StructuralTag {
 }
 
 /// A structured part within text.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct TaggedStructure {
     /// How it begins: with one of the triggers.
     pub begin: String,
@@ -74,7 +75,7 @@ pub struct TaggedStructure {
 }
 
 /// Fields of vLLM before 0.12, for a message that names their successors.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct GuidedDecoding {
     /// Now `structured_outputs.json`.
     pub guided_json: Option<Value>,

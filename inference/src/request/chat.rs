@@ -1,5 +1,7 @@
 //! A checked chat request.
 
+use serde_json::Value;
+
 use super::{
     AnswerLength, CheckedOptions, ModelFacts, RequestError, ToolUse, limits,
     messages::template_message,
@@ -29,7 +31,11 @@ pub struct CheckedChat {
 /// # Errors
 /// [`RequestError`]: a 400 naming the field, or a 404 for an unknown model.
 pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
-    let object = parse::object(body)?;
+    check_object(parse::object(body)?, facts)
+}
+
+/// Checks a body that is read.
+pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
     let shared: crate::openai::GenerationOptions = parse::fields(&object)?;
     let mut chat: ChatRequest = parse::fields(&object)?;
     drop(object);

@@ -19,6 +19,8 @@ pub enum RequestErrorKind {
     Invalid,
     /// 404: no such model.
     ModelNotFound,
+    /// 404: no such response.
+    ResponseNotFound,
 }
 
 impl RequestError {

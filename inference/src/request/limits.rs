@@ -6,6 +6,14 @@ pub const ANSWERS_MAX: usize = 128;
 pub const PROMPTS_MAX: usize = 1_024;
 /// Most messages in one chat.
 pub const MESSAGES_MAX: usize = 4_096;
+/// Most items in the input of a responses request.
+pub const INPUT_ITEMS_MAX: usize = 4_096;
+/// Most pairs of `metadata`, as in OpenAI's API.
+pub const METADATA_PAIRS_MAX: usize = 16;
+/// Longest key of `metadata`, in characters, as in OpenAI's API.
+pub const METADATA_KEY_CHARS_MAX: usize = 64;
+/// Longest value of `metadata`, in characters, as in OpenAI's API.
+pub const METADATA_VALUE_CHARS_MAX: usize = 512;
 /// Most stop strings. OpenAI takes 4; vLLM's clients send more.
 pub const STOP_STRINGS_MAX: usize = 16;
 /// Longest stop string, in bytes.

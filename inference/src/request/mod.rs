@@ -12,6 +12,7 @@ mod messages;
 mod options;
 mod other_fields;
 mod parse;
+mod responses;
 mod structured;
 mod tools;
 mod unsupported;
@@ -22,6 +23,10 @@ pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
 pub use other_fields::{FieldRoute, OTHER_FIELDS, OtherField, Treatment};
+pub use responses::{
+    CheckedResponses, RESPONSES_SHARED_FIELDS, ResponsesEcho, check_responses, response_not_found,
+    responses_terms,
+};
 pub use structured::{AskedGrammar, grammar_error};
 pub use tools::{Function, ToolChoice, ToolUse};
 

@@ -19,6 +19,8 @@ pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) param: Option<String>,
+    /// The kind, where the status does not say it.
+    pub(super) kind: Option<&'static str>,
     /// What is left of the request is not read: the connection cannot serve another.
     closes: bool,
 }
@@ -29,6 +31,7 @@ impl ApiError {
             status,
             message: message.into(),
             param: None,
+            kind: None,
             closes: false,
         }
     }
@@ -59,7 +62,7 @@ impl ApiError {
         ErrorBody {
             error: ErrorObject {
                 message: self.message.clone(),
-                kind: kind(self.status),
+                kind: self.kind.unwrap_or_else(|| kind(self.status)),
                 param: self.param.clone(),
                 code: self.status.as_u16(),
             },
@@ -86,12 +89,17 @@ impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let status = match error.kind {
             RequestErrorKind::Invalid => StatusCode::BAD_REQUEST,
-            RequestErrorKind::ModelNotFound => StatusCode::NOT_FOUND,
+            RequestErrorKind::ModelNotFound | RequestErrorKind::ResponseNotFound => {
+                StatusCode::NOT_FOUND
+            }
         };
+        // OpenAI's own word, which clients look for.
+        let not_stored = error.kind == RequestErrorKind::ResponseNotFound;
         Self {
             status,
             message: error.message,
             param: error.param,
+            kind: not_stored.then_some("invalid_request_error"),
             closes: false,
         }
     }

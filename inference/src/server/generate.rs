@@ -20,8 +20,8 @@ use crate::{
     grammar::{CompiledGrammar, GrammarError},
     prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
-        CheckedOptions, PromptInput, RequestError, check_chat, check_completion, grammar_error,
-        prompt_too_long,
+        CheckedChat, CheckedCompletion, CheckedOptions, PromptInput, RequestError, check_chat,
+        check_completion, grammar_error, prompt_too_long,
     },
     sampling::SamplingParams,
     stats::Timestamp,
@@ -37,7 +37,13 @@ pub(super) struct Job {
     arrival: Option<Timestamp>,
 }
 
-/// Checks and tokenizes a body, a large one on a thread of its own.
+/// What a job is made of.
+pub(super) enum Checked {
+    Chat(CheckedChat),
+    Completion(CheckedCompletion),
+}
+
+/// Checks and tokenizes a body.
 ///
 /// # Errors
 /// What is wrong with the request.
@@ -46,7 +52,23 @@ pub(super) async fn prepare(
     endpoint: Endpoint,
     body: Bytes,
 ) -> Result<Job, ApiError> {
-    let mut job = check_in_place(serving, endpoint, body).await?;
+    let mut job = checking(serving, body, move |serving, body, arrival| {
+        let checked = match endpoint {
+            Endpoint::Chat => Checked::Chat(check_chat(body, &serving.facts)?),
+            Endpoint::Completion => Checked::Completion(check_completion(body, &serving.facts)?),
+        };
+        job(serving, checked, endpoint.prompt_field(), arrival)
+    })
+    .await?;
+    compile_grammar(serving, &mut job).await?;
+    Ok(job)
+}
+
+/// Compiles the grammar that the job's answers must follow, if there is one.
+///
+/// # Errors
+/// What is wrong with it, or 503 while too many are compiled.
+pub(super) async fn compile_grammar(serving: &Arc<Serving>, job: &mut Job) -> Result<(), ApiError> {
     if let Some(asked) = job.options.grammar.take() {
         let compiled = serving.grammars.compile(asked.grammar).await;
         job.grammar = Some(compiled.map_err(|error| match error {
@@ -54,48 +76,53 @@ pub(super) async fn prepare(
             error => grammar_error(&asked.param, &error).into(),
         })?);
     }
-    Ok(job)
+    Ok(())
 }
 
-async fn check_in_place(
+/// Does what takes long with a large body: that one on a thread of its own.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) async fn checking<T: Send + 'static>(
     serving: &Arc<Serving>,
-    endpoint: Endpoint,
     body: Bytes,
-) -> Result<Job, ApiError> {
+    check: impl FnOnce(&Serving, &[u8], Option<Timestamp>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let arrival = serving.engine.now();
     if body.len() <= limits::INLINE_BODY_BYTES_MAX {
-        return check(serving, endpoint, &body, arrival);
+        return check(serving, &body, arrival);
     }
     let serving = Arc::clone(serving);
-    let checked =
-        tokio::task::spawn_blocking(move || check(&serving, endpoint, &body, arrival)).await;
+    let checked = tokio::task::spawn_blocking(move || check(&serving, &body, arrival)).await;
     checked.unwrap_or_else(|error| {
         tracing::error!(%error, "checking a request failed");
         Err(ApiError::internal())
     })
 }
 
-fn check(
+/// Renders and tokenizes. `field` is the one that holds the prompt.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(super) fn job(
     serving: &Serving,
-    endpoint: Endpoint,
-    body: &[u8],
+    checked: Checked,
+    field: &str,
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
-    let (options, syntax, prompts) = match endpoint {
-        Endpoint::Chat => {
-            let mut chat = check_chat(body, &serving.facts)?;
+    let (options, syntax, prompts) = match checked {
+        Checked::Chat(mut chat) => {
             serving.parsers.hide_tools(&mut chat);
             let text = render(serving, &chat.input)?;
             let syntax = serving.parsers.read(&mut chat, &text)?;
-            let prompt = encode(serving, "messages", &text, chat.add_special_tokens)?;
+            let prompt = encode(serving, field, &text, chat.add_special_tokens)?;
             (chat.options, syntax, vec![prompt])
         }
-        Endpoint::Completion => {
-            let completion = check_completion(body, &serving.facts)?;
+        Checked::Completion(completion) => {
             let special = completion.add_special_tokens;
             let prompts = completion.prompts.into_iter().map(|prompt| match prompt {
                 PromptInput::Ids(ids) => Ok(ids),
-                PromptInput::Text(text) => encode(serving, "prompt", &text, special),
+                PromptInput::Text(text) => encode(serving, field, &text, special),
             });
             let prompts = prompts.collect::<Result<_, _>>()?;
             (completion.options, AnswerSyntax::default(), prompts)
@@ -103,7 +130,7 @@ fn check(
     };
     let max_model_len = serving.facts.max_model_len;
     let prompts = prompts.into_iter().map(|prompt| {
-        let params = options.params_for(prompt.len(), endpoint.prompt_field(), max_model_len)?;
+        let params = options.params_for(prompt.len(), field, max_model_len)?;
         Ok((Arc::from(prompt), params))
     });
     let prompts = prompts.collect::<Result<_, RequestError>>()?;

@@ -164,10 +164,14 @@ impl Generation {
     pub(super) fn usage(&self) -> Usage {
         let prompt_tokens = self.prompts.iter().map(|prompt| prompt.len()).sum();
         let completion_tokens = self.branches.iter().map(|branch| branch.tokens).sum();
+        self.usage_of(prompt_tokens, completion_tokens, self.cached_tokens())
+    }
+
+    /// Prompt tokens that the prefix cache had.
+    pub(super) fn cached_tokens(&self) -> usize {
         let first_branches = self.branches.iter().step_by(self.answers);
-        let cached =
-            first_branches.filter_map(|branch| Some(branch.finished.as_ref()?.tokens.cached));
-        self.usage_of(prompt_tokens, completion_tokens, cached.sum())
+        let finished = first_branches.filter_map(|branch| branch.finished.as_ref());
+        finished.map(|finished| finished.tokens.cached).sum()
     }
 
     /// Usage of one answer so far.

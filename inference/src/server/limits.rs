@@ -48,3 +48,9 @@ pub const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time in which probes can see that the engine died before the process exits.
 pub const ENGINE_DEATH_NOTICE: Duration = Duration::from_secs(1);
+/// Responses that are kept for clients that asked with `store`; beyond it the oldest is forgotten.
+pub const STORED_RESPONSES_MAX: usize = 1_024;
+/// Memory of all stored responses and their conversations; beyond it the oldest are forgotten.
+pub const STORED_BYTES_MAX: usize = 64 << 20;
+/// Largest response and conversation that is stored.
+pub const STORED_RESPONSE_BYTES_MAX: usize = 4 << 20;

@@ -8,13 +8,31 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{
     error::ApiError,
     state::{Phase, SharedState, StartProgress},
 };
 use crate::stats::{StartBytes, start_metrics};
+
+/// How far the start is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Progress {
+    /// `downloading`, `loading`, `ready`, `draining` or `failed`.
+    phase: &'static str,
+    /// Of the download or of the weights.
+    bytes_done: u64,
+    /// 0 while it is unknown.
+    bytes_total: u64,
+}
+
+/// Which engine it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Version {
+    version: &'static str,
+}
 
 /// 200 from the first moment on; 503 once the engine is dead or the server was told to stop.
 pub(super) async fn health(State(state): State<SharedState>) -> Result<StatusCode, ApiError> {
@@ -48,17 +66,20 @@ pub(super) async fn progress(State(state): State<SharedState>) -> Response {
     } else {
         (phase.as_str(), &load.bytes_done, &load.bytes_total)
     };
-    Json(json!({
-        "phase": phase,
-        "bytes_done": done.load(Ordering::Relaxed),
-        "bytes_total": total.load(Ordering::Relaxed),
-    }))
+    Json(Progress {
+        phase,
+        bytes_done: done.load(Ordering::Relaxed),
+        bytes_total: total.load(Ordering::Relaxed),
+    })
     .into_response()
 }
 
 /// The engine's version.
 pub(super) async fn version() -> Response {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION") })).into_response()
+    Json(Version {
+        version: env!("CARGO_PKG_VERSION"),
+    })
+    .into_response()
 }
 
 /// Prometheus text: how far the start is, and from the first moment of the model on all that is measured.

@@ -66,7 +66,8 @@ pub(super) async fn whole(
     Ok(response)
 }
 
-fn body_metrics(record: &FinishedRequestStats) -> Value {
+/// The record as `metrics` of a body.
+pub(super) fn body_metrics(record: &FinishedRequestStats) -> Value {
     serde_json::to_value(RequestMetrics::new(record)).unwrap_or_default()
 }
 

@@ -1,10 +1,8 @@
 //! The routes, and the handlers of `/v1`.
 
-use std::time::Duration;
-
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -15,10 +13,10 @@ use super::{
     body, envelope,
     error::ApiError,
     format::{Endpoint, Format},
-    generate, probes,
+    generate, openapi, probes,
     request_id::RequestId,
     respond::{self, Gates},
-    sse,
+    responses, sse,
     state::{Serving, SharedState},
 };
 use crate::{
@@ -35,10 +33,16 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/progress", get(probes::progress))
         .route("/version", get(probes::version))
         .route("/metrics", get(probes::metrics))
+        .route("/openapi.json", get(openapi::serve))
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/responses", post(responses::create))
+        .route(
+            "/v1/responses/{id}",
+            get(responses::retrieve).delete(responses::delete),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(
@@ -82,8 +86,7 @@ async fn answer(
     if !streaming {
         return respond::whole(&format, generation, gates).await;
     }
-    let interval = state.flags.sse_keep_alive_interval.get();
-    let keep_alive = (interval > 0).then(|| Duration::from_secs(interval));
+    let keep_alive = sse::keep_alive(&state.flags);
     let gates = Gates {
         headers: gates.headers && takes_trailers,
         ..gates
@@ -92,7 +95,7 @@ async fn answer(
 }
 
 /// The client said that it reads trailers (RFC 9110, 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     let codings = headers
         .get_all(header::TE)
         .into_iter()
@@ -115,14 +118,24 @@ async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> 
 
 async fn model(
     State(state): State<SharedState>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let serving = state.serving()?;
+    let id = id_of(path)?;
     let names = &serving.facts.served_names;
     match names.iter().find(|name| **name == id) {
         Some(name) => Ok(Json(model_object(&serving, name)).into_response()),
         None => Err(RequestError::model_not_found(&id, names).into()),
     }
+}
+
+/// The id in a path.
+///
+/// # Errors
+/// A 400 for a path that is no text.
+pub(super) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let no_text = |_| ApiError::new(StatusCode::BAD_REQUEST, "the path is not encoded UTF-8");
+    path.map(|Path(id)| id).map_err(no_text)
 }
 
 fn model_object(serving: &Serving, name: &str) -> Model {

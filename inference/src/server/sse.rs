@@ -8,7 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use candela_flags::EngineFlags;
+use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -24,7 +25,7 @@ use crate::stats::{HEADER_NAMES, RequestMetrics};
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 /// A comment, which clients skip.
-const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// Streams the answers. The body owns the generation: a client that hangs up cancels it.
 pub(super) fn response(
@@ -48,16 +49,27 @@ pub(super) fn response(
     let frames = stream::unfold(events, |mut events| async {
         events.next_frame().await.map(|frame| (frame, events))
     });
-    let frames = AssertUnwindSafe(frames).catch_unwind().map(|frame| {
+    event_stream(frames, gates.headers, || {
+        let error = data(&ApiError::internal().body());
+        [error, DONE].concat().into()
+    })
+}
+
+/// The answer whose body these frames are. `on_panic` makes the last one should they panic.
+pub(super) fn event_stream(
+    frames: impl Stream<Item = Frame<Bytes>> + Send + 'static,
+    trailers: bool,
+    on_panic: impl Fn() -> Bytes + Send + 'static,
+) -> Response {
+    let frames = AssertUnwindSafe(frames).catch_unwind().map(move |frame| {
         Ok::<_, Infallible>(frame.unwrap_or_else(|_| {
             tracing::error!("streaming an answer panicked");
-            let error = data(&ApiError::internal().body());
-            Frame::data([error, DONE].concat().into())
+            Frame::data(on_panic())
         }))
     });
     let mut response = Body::new(StreamBody::new(frames)).into_response();
     let headers = response.headers_mut();
-    if gates.headers {
+    if trailers {
         // hyper drops trailers that are not announced here.
         let names = HeaderValue::from_str(&HEADER_NAMES.join(", "));
         headers.insert(
@@ -71,6 +83,23 @@ pub(super) fn response(
     // Proxies that buffer would hold the tokens back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+/// The pause after which a stream says that it is still there.
+pub(super) fn keep_alive(flags: &EngineFlags) -> Option<Duration> {
+    let interval = flags.sse_keep_alive_interval.get();
+    (interval > 0).then(|| Duration::from_secs(interval))
+}
+
+/// What comes next; `None` when nothing did for so long that the client should be told.
+pub(super) async fn or_keep_alive<T>(
+    next: impl Future<Output = T>,
+    interval: Option<Duration>,
+) -> Option<T> {
+    match interval {
+        None => Some(next.await),
+        Some(interval) => tokio::time::timeout(interval, next).await.ok(),
+    }
 }
 
 fn data(value: &impl Serialize) -> Bytes {
@@ -111,12 +140,8 @@ impl Events {
                 return self.take_trailers().map(Frame::trailers);
             }
             let next = self.generation.next();
-            let next = match self.keep_alive {
-                None => next.await,
-                Some(interval) => match tokio::time::timeout(interval, next).await {
-                    Ok(next) => next,
-                    Err(_) => return Some(Frame::data(KEEP_ALIVE)),
-                },
+            let Some(next) = or_keep_alive(next, self.keep_alive).await else {
+                return Some(Frame::data(KEEP_ALIVE));
             };
             match next {
                 Some(Ok(piece)) => self.push(piece),

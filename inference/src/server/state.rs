@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     auth::ApiKeys, body::Intake, error::ApiError, in_flight::InFlight, parsers::Parsers,
-    usage_log::UsageLog,
+    responses::ResponseStore, usage_log::UsageLog,
 };
 use crate::{
     engine::EngineHandle,
@@ -92,6 +92,7 @@ pub(super) struct ServerState {
     pub(super) in_flight: InFlight,
     pub(super) intake: Intake,
     serving: OnceLock<Arc<Serving>>,
+    pub(super) responses: Arc<ResponseStore>,
     phase: watch::Sender<Phase>,
 }
 
@@ -112,6 +113,7 @@ impl ServerState {
             progress: Arc::default(),
             in_flight: InFlight::new(),
             serving: OnceLock::new(),
+            responses: Arc::default(),
             phase: watch::Sender::new(Phase::Loading),
         })
     }

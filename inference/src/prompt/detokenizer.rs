@@ -132,7 +132,10 @@ mod tests {
     fn a_kept_token_that_is_not_special_comes_once() {
         let kept = Arc::from([u32::from(b'a')]);
         let mut detokenizer = Detokenizer::new(test_tokenizer::byte_level(), true).keeping(kept);
-        let text: String = b"xaby".iter().map(|&b| detokenizer.push(b.into())).collect();
+        let text: String = b"xaby"
+            .iter()
+            .map(|&b| detokenizer.push(b.into()))
+            .collect();
         assert_eq!(text + &detokenizer.finish(), "xaby");
     }
 

@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    AnswerLength, CheckedOptions, ModelFacts, RequestError, ToolUse, limits,
+    AnswerLength, CheckedOptions, FieldRoute, ModelFacts, RequestError, ToolUse, limits,
     messages::template_message,
-    options, parse,
+    options,
+    other_fields::refuse_other_fields,
+    parse,
     tools::{self, ToolFields},
     unsupported,
 };
@@ -31,7 +33,9 @@ pub struct CheckedChat {
 /// # Errors
 /// [`RequestError`]: a 400 naming the field, or a 404 for an unknown model.
 pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
-    check_object(parse::object(body)?, facts)
+    let object = parse::object(body)?;
+    refuse_other_fields(FieldRoute::Chat, &object)?;
+    check_object(object, facts)
 }
 
 /// Checks a body that is read.

@@ -15,7 +15,8 @@ use self::{
     refuse::{refuse, wants_logprobs},
 };
 use super::{
-    AnswerLength, CheckedChat, ModelFacts, RequestError, RequestErrorKind, chat, limits, parse,
+    AnswerLength, CheckedChat, FieldRoute, ModelFacts, RequestError, RequestErrorKind, chat,
+    limits, other_fields::refuse_other_fields, parse,
 };
 use crate::openai::{
     GenerationOptions,
@@ -94,6 +95,7 @@ pub fn check_responses(
     let shared: GenerationOptions = parse::fields(&object)?;
     let request: ResponsesRequest = parse::fields(&object)?;
     refuse(&request)?;
+    refuse_other_fields(FieldRoute::Responses, &object)?;
     let logprobs = wants_logprobs(&request)?;
     let echo = echo(&request, &shared, facts)?;
     let store = request.store.unwrap_or(false);

@@ -43,13 +43,21 @@ pub(super) fn others(document: &Value, schema: &str, route: FieldRoute) -> Strin
     let members = &document["components"]["schemas"][schema]["properties"];
     for field in of_route() {
         let twice = !members[field.name].is_null();
-        assert!(!twice, "{} is a field of {schema}, and among the others", field.name);
+        assert!(
+            !twice,
+            "{} is a field of {schema}, and among the others",
+            field.name
+        );
     }
     let refused = of_route().filter_map(|field| match field.treatment {
         Treatment::Refused { neutral, instead } => {
             let passes = std::iter::once("null").chain(neutral.iter().copied());
             let passes: Vec<String> = passes.map(code).collect();
-            Some(vec![code(field.name), passes.join(", "), instead.to_owned()])
+            Some(vec![
+                code(field.name),
+                passes.join(", "),
+                instead.to_owned(),
+            ])
         }
         Treatment::Ignored(_) => None,
     });
@@ -92,7 +100,9 @@ fn kind(member: &Value) -> String {
 }
 
 fn alternatives(member: &Value) -> Option<&Vec<Value>> {
-    ["anyOf", "oneOf"].iter().find_map(|of| member[of].as_array())
+    ["anyOf", "oneOf"]
+        .iter()
+        .find_map(|of| member[of].as_array())
 }
 
 fn referred(member: &Value) -> Option<&str> {
@@ -102,7 +112,9 @@ fn referred(member: &Value) -> Option<&str> {
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     found.extend(referred(value).map(str::to_owned));
     match value {
-        Value::Object(members) => members.values().for_each(|member| references(member, found)),
+        Value::Object(members) => members
+            .values()
+            .for_each(|member| references(member, found)),
         Value::Array(items) => items.iter().for_each(|item| references(item, found)),
         _ => {}
     }
@@ -111,7 +123,10 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 /// A member's bounds in words; those of alternatives together.
 fn bounds(member: &Value) -> String {
     if let Some(values) = member["enum"].as_array() {
-        let values: Vec<String> = values.iter().map(|value| code(&value.to_string())).collect();
+        let values: Vec<String> = values
+            .iter()
+            .map(|value| code(&value.to_string()))
+            .collect();
         return values.join(", ");
     }
     let bounds = |low: &str, high: &str, of: &str| match (&member[low], &member[high]) {

@@ -137,24 +137,6 @@ With `--enable-per-request-metrics`, the object `metrics` in the body, of reques
 where there is no value.
 
 ";
-const METRICS_OF: &[(&str, &str)] = &[
-    (
-        "time_to_first_token_ms",
-        "from being scheduled to the first token: the queue is not in it",
-    ),
-    ("queue_time_ms", "from being queued to being scheduled"),
-    ("generation_time_ms", "from the first token to the last"),
-    ("mean_itl_ms", "mean time of a token after the first"),
-    (
-        "tokens_per_second",
-        "tokens of the answers, over the time from being scheduled to the last token",
-    ),
-    ("prefill_time_ms", "as the header"),
-    ("inference_time_ms", "as the header"),
-    ("total_time_ms", "as the header"),
-    ("compute_time_ms", "as the header"),
-    ("cached_tokens", "as the header"),
-];
 const COST_END: &str = "
 With several answers (`n`) the numbers are the whole request's: the prompt counts once, answers and compute time are
 added up, and times run from the first beginning to the last end. A completion with several prompts has neither headers
@@ -180,7 +162,7 @@ pub(super) fn page() -> String {
     let headers = headers.map(|(name, what)| vec![code(name), what.to_owned()]);
     page += &table(&["header", "what it is"], headers);
     page += METRICS;
-    page += &table(&["member", "what it is"], pairs(METRICS_OF));
+    page += &fields::members(&document, "RequestMetrics", &mut BTreeSet::new());
     page += COST_END;
     page += "\n## Headers\n\nOf requests:\n\n";
     page += &table(&["header", "what it does"], pairs(HEADERS_IN));
@@ -223,7 +205,10 @@ fn requests(document: &Value) -> String {
     let mut found = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         let body = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
-        let Some(schema) = body["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else {
+        let Some(schema) = body["$ref"]
+            .as_str()
+            .and_then(|name| name.rsplit('/').next())
+        else {
             continue;
         };
         section += &format!("\n## `POST {path}`\n\n");

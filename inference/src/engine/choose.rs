@@ -47,7 +47,10 @@ fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
     if let Some(constraint) = &mut sequence.constraint {
         constraint.mask(logits).map_err(|error| failed(&error))?;
         // An answer that can only end does, also where its end tokens are banned, ignored, or none.
-        let possible = |&token: &u32| logits[token as usize] > f32::NEG_INFINITY;
+        let possible = |&token: &u32| {
+            let logit = logits.get(token as usize);
+            logit.is_some_and(|&logit| logit > f32::NEG_INFINITY)
+        };
         if constraint.is_complete() && (early || !request.stop_tokens.iter().any(possible)) {
             return Err(End::stop());
         }

@@ -148,6 +148,8 @@ pub fn start(
 }
 
 #[cfg(test)]
+mod churn_tests;
+#[cfg(test)]
 mod isolation_tests;
 #[cfg(test)]
 mod kv_tests;

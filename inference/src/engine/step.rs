@@ -31,11 +31,11 @@ use crate::{
 /// Everything the engine's thread owns.
 pub(super) struct Engine {
     runner: Box<dyn Runner>,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     config: EngineConfig,
     clock: Option<Arc<dyn Clock>>,
     metrics: Arc<Metrics>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     batch: Batch,
     isolation: Isolation,
     output: Output,

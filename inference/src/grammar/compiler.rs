@@ -163,7 +163,7 @@ impl Worker {
         let eos_token_ids = parser.token_env.tok_trie().eos_tokens().to_vec();
         let mut start = Matcher::new(Ok(parser));
         let first = Mask::compute(&mut start)
-            .map_err(|error| GrammarError::from_reason(&error.to_string()))?;
+            .map_err(|error| GrammarError::Invalid(format!("it allows no answer: {error}")))?;
         Ok(Arc::new(CompiledGrammar {
             start: Mutex::new(start),
             first: Arc::new(first),

@@ -25,6 +25,8 @@ pub use masks::MaskClock;
 pub use vocabulary::Vocabulary;
 
 #[cfg(test)]
+mod bomb_tests;
+#[cfg(test)]
 mod test_schemas;
 #[cfg(test)]
 mod tests;

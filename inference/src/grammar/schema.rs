@@ -8,17 +8,25 @@ use super::{SchemaOptions, limits};
 /// Formats that llguidance enforces. Others say something about a string that JSON Schema does not
 /// check, so they are left out rather than refused.
 const FORMATS: &[&str] = &[
-    "date-time",
-    "time",
-    "date",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "uuid",
-    "uri",
+    "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri",
 ];
+/// A year from 0001. In the year 0 calendars disagree.
+const YEAR: &str = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)";
+/// A year that has a 29th of February.
+const LEAP_YEAR: &str = concat!(
+    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])",
+    "|(?:0[48]|[2468][048]|[13579][26])00)"
+);
+/// Every day of a year but that one.
+const DAY: &str = concat!(
+    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)",
+    "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+);
+/// A time with its zone (RFC 3339), without leap seconds: most minutes have none.
+const TIME: &str = concat!(
+    r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?",
+    "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+);
 /// Keywords whose value is a schema, or a list of schemas.
 const SCHEMAS: &[&str] = &[
     "additionalItems",
@@ -56,14 +64,7 @@ fn tidy(schema: &mut Value, options: SchemaOptions) {
     let Value::Object(object) = schema else {
         return;
     };
-    let unknown_format = |format: &Value| {
-        format
-            .as_str()
-            .is_some_and(|format| !FORMATS.contains(&format))
-    };
-    if object.get("format").is_some_and(unknown_format) {
-        object.shift_remove("format");
-    }
+    settle_format(object);
     object.shift_remove("deprecated");
     let names = ["properties", "patternProperties"];
     let names_properties = names.iter().any(|key| object.contains_key(*key));
@@ -81,6 +82,29 @@ fn tidy(schema: &mut Value, options: SchemaOptions) {
             value if SCHEMAS.contains(&key.as_str()) => tidy(value, options),
             _ => {}
         }
+    }
+}
+
+/// Leaves out a format that is not enforced, and makes a pattern of those that say what day it is:
+/// llguidance's own have leap seconds in every minute and leap days in every year.
+fn settle_format(object: &mut Map<String, Value>) {
+    let Some(format) = object.get("format").and_then(Value::as_str) else {
+        return;
+    };
+    let date = || format!("(?:{YEAR}-{DAY}|{LEAP_YEAR}-02-29)");
+    let pattern = match format {
+        "date" => Some(format!("^{}$", date())),
+        "time" => Some(format!("^{TIME}$")),
+        "date-time" => Some(format!("^{}T{TIME}$", date())),
+        format if FORMATS.contains(&format) => return,
+        _ => None,
+    };
+    object.shift_remove("format");
+    let Some(pattern) = pattern else { return };
+    if !object.contains_key("pattern") {
+        object.insert("pattern".to_owned(), pattern.into());
+    } else if let Value::Array(all) = object.entry("allOf").or_insert_with(|| json!([])) {
+        all.push(json!({"pattern": pattern}));
     }
 }
 

@@ -4,11 +4,12 @@ use std::{collections::HashMap, fs::File};
 
 use candle_core::DType;
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors, tensor::Metadata};
+use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
 use super::{
     mapped::map,
+    safetensors_header::read_header,
     saved::{Saved, SavedType, Undo},
     source::{Location, ModelFiles, at},
     weights::WeightsError,
@@ -56,7 +57,9 @@ impl Shards {
         };
         let shards: Vec<Shard> = names
             .iter()
-            .map(|name| Shard::open(files, name))
+            .map(|name| {
+                Shard::open(files, name).map_err(|error| missing_shard(error, name, index.as_ref()))
+            })
             .collect::<Result<_, _>>()?;
         let places = match index {
             None => {
@@ -146,18 +149,26 @@ impl Shard {
                 Bytes::Mapped(map(&file).map_err(|error| at(&path, error))?)
             }
         };
-        // The whole file is checked: sizes, offsets, overlaps, and that nothing is cut off.
-        let header = SafeTensors::read_metadata(bytes.as_slice());
-        let (header_len, metadata) = header.map_err(|error| WeightsError::Header {
-            file: name.to_owned(),
-            error,
-        })?;
+        let (data_start, metadata) = read_header(name, bytes.as_slice())?;
         Ok(Self {
             name: name.to_owned(),
             bytes,
             metadata,
-            data_start: header_len + 8,
+            data_start,
         })
+    }
+}
+
+/// A file that the index promises and that cannot be read, with a tensor that was to be in it.
+fn missing_shard(error: WeightsError, file: &str, index: Option<&Index>) -> WeightsError {
+    let tensors = index.into_iter().flat_map(|index| &index.weight_map);
+    let here = tensors.filter(|(_, shard)| *shard == file);
+    match (error, here.map(|(name, _)| name).min()) {
+        (WeightsError::Source(error), Some(name)) => WeightsError::Shard {
+            name: name.clone(),
+            error,
+        },
+        (error, _) => error,
     }
 }
 

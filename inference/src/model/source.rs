@@ -1,12 +1,17 @@
 //! Where a model's files are: a folder, a GGUF file, or the demo model that is compiled in.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
 use super::gguf::{GgufError, GgufModel};
+
+/// Largest file of a model that is read as a whole: configuration, index, tokenizer. The largest
+/// tokenizers in use have 35 MB. Weights are mapped.
+pub const MODEL_FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// A file of a model cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +159,20 @@ impl ModelFiles {
         }
         match self.locate(name)? {
             Location::Memory(bytes) => Ok(bytes.to_vec()),
-            Location::Disk(path) => fs::read(&path).map_err(|error| at(&path, error)),
+            Location::Disk(path) => {
+                let read = || {
+                    let mut bytes = Vec::new();
+                    let file = fs::File::open(&path)?;
+                    file.take(MODEL_FILE_BYTES_MAX + 1)
+                        .read_to_end(&mut bytes)?;
+                    if bytes.len() as u64 > MODEL_FILE_BYTES_MAX {
+                        let message = format!("more than {MODEL_FILE_BYTES_MAX} bytes");
+                        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+                    }
+                    Ok(bytes)
+                };
+                read().map_err(|error| at(&path, error))
+            }
         }
     }
 

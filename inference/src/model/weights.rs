@@ -15,6 +15,7 @@ use super::{
     ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
+    safetensors_header::SAFETENSORS_HEADER_BYTES_MAX,
     saved::{Saved, SavedType},
     shards::Shards,
     source::{ModelFiles, SourceError},
@@ -33,6 +34,35 @@ pub enum WeightsError {
         file: String,
         /// What is wrong.
         error: safetensors::SafeTensorError,
+    },
+    /// An entry of a file's header is wrong.
+    #[error("{file}: tensor {name}: {problem}")]
+    HeaderTensor {
+        /// The file.
+        file: String,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A header that would take too much memory.
+    #[error(
+        "{file}: its header is said to have {bytes} bytes; at most {SAFETENSORS_HEADER_BYTES_MAX} \
+         are read"
+    )]
+    HeaderTooLarge {
+        /// The file.
+        file: String,
+        /// What it says of its header.
+        bytes: u64,
+    },
+    /// A file of a model in several files cannot be had.
+    #[error("{error}; model.safetensors.index.json says that tensor {name} is in it")]
+    Shard {
+        /// A tensor of it.
+        name: String,
+        /// What is wrong with the file.
+        error: SourceError,
     },
     /// The index of a model in several files is malformed.
     #[error("model.safetensors.index.json: {0}")]

@@ -22,9 +22,12 @@ pub use parsers::{
     AnswerParser, AnswerSyntax, CallFormat, CallIds, ReasoningFormat, ReasoningStart, detect_calls,
 };
 pub use stop::StopMatcher;
-pub use template::{ChatInput, ChatTemplate, RenderError, TemplateError, TemplateFiles};
+pub use template::{
+    ChatInput, ChatTemplate, RENDERED_BYTES_MAX, RenderError, TEMPLATE_BYTES_MAX, TEMPLATE_FUEL,
+    TemplateError, TemplateFiles,
+};
 pub use token_bytes::TokenBytes;
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError};
 
 #[cfg(test)]
 mod test_tokenizer;

@@ -16,11 +16,11 @@ use super::{
 };
 
 /// Instructions that a rendering may take; a message takes some hundred.
-pub(super) const TEMPLATE_FUEL: u64 = 20_000_000;
+pub const TEMPLATE_FUEL: u64 = 20_000_000;
 /// Bytes that a rendering may write.
-pub(super) const RENDERED_BYTES_MAX: usize = 64 << 20;
+pub const RENDERED_BYTES_MAX: usize = 64 << 20;
 /// Largest template.
-pub(super) const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 
 /// What a template is given.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -194,7 +194,7 @@ impl ChatTemplate {
             "tools".to_owned(),
             input.tools.clone().map_or(Value::Null, Value::Array),
         );
-        context.insert("documents".to_owned(), Value::Null);
+        context.entry("documents").or_insert(Value::Null);
         context.insert(
             "add_generation_prompt".to_owned(),
             input.add_generation_prompt.into(),

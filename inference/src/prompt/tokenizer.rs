@@ -1,7 +1,21 @@
 //! Text to tokens and back, by the model's `tokenizer.json`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 /// Largest `tokenizer.json`. The largest vocabularies in use take 35 MB.
-pub(super) const TOKENIZER_BYTES_MAX: usize = 128 << 20;
+pub const TOKENIZER_BYTES_MAX: usize = 128 << 20;
+/// Most tokens that a byte of text may become: a tokenizer that makes more of the probe is a bomb.
+pub const TOKENS_PER_BYTE_MAX: usize = 16;
+/// How much longer than the probe the text of its tokens may be.
+const DECODED_GROWTH_MAX: usize = 256;
+/// What every tokenizer is tried on before it serves: words, digits, space, several scripts, an emoji.
+const PROBE: &str =
+    "Once upon a time, 1234 caf\u{e9}s   had\n\tno \u{4e2d}\u{6587} or \u{1f980} menu!";
+/// Bytes of a token beyond which a text is not tokenized to see that it is too long: a beginning of so
+/// many times the context tells.
+const BEGINNING_BYTES_PER_TOKEN: usize = 16;
+/// Tokens by which the end of a beginning may differ from the same place in the whole text.
+const BEGINNING_SLACK_TOKENS: usize = 64;
 /// How many times more bytes than its longest token a token may stand for, normalization included,
 /// before a text is taken for too long without being tokenized.
 const NORMALIZATION_SLACK: usize = 4;
@@ -33,6 +47,9 @@ pub enum TokenizerError {
     /// A text could not be tokenized.
     #[error("tokenizing: {0}")]
     Encode(String),
+    /// It fails on a sentence, or makes far too much of it.
+    #[error("tokenizer.json cannot be used: {0}")]
+    Unusable(String),
 }
 
 /// A model's tokenizer. Without truncation and padding, whatever the file says.
@@ -56,7 +73,8 @@ impl Tokenizer {
         if bytes.len() > TOKENIZER_BYTES_MAX {
             return Err(TokenizerError::TooLarge { bytes: bytes.len() });
         }
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+        let mut inner = catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+            .map_err(|_| TokenizerError::Parse("its parts contradict each other".to_owned()))?
             .map_err(|error| TokenizerError::Parse(error.to_string()))?;
         inner.with_padding(None);
         inner
@@ -72,12 +90,39 @@ impl Tokenizer {
             );
         }
         let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(1).max(1);
-        Ok(Self {
+        let this = Self {
             inner,
             tokens,
             vocab_size,
             token_bytes_max,
-        })
+        };
+        this.probe()?;
+        Ok(this)
+    }
+
+    /// Tokenizes a sentence and reads it back, so that what is broken in a file is found before it
+    /// serves.
+    fn probe(&self) -> Result<(), TokenizerError> {
+        let probed = catch_unwind(AssertUnwindSafe(|| {
+            let encoding = self.inner.encode_fast(PROBE, true);
+            let ids = encoding
+                .map_err(|error| error.to_string())?
+                .get_ids()
+                .to_vec();
+            // In pieces, so that it takes no longer than the text.
+            let text: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
+            Ok((ids.len(), text))
+        }));
+        let (tokens, bytes) = probed
+            .unwrap_or_else(|_| Err("it panics on a sentence".to_owned()))
+            .map_err(TokenizerError::Unusable)?;
+        if tokens > PROBE.len() * TOKENS_PER_BYTE_MAX || bytes > PROBE.len() * DECODED_GROWTH_MAX {
+            let sentence = PROBE.len();
+            return Err(TokenizerError::Unusable(format!(
+                "it makes {tokens} tokens and {bytes} bytes of a sentence of {sentence} bytes"
+            )));
+        }
+        Ok(())
     }
 
     /// Tokens that the file knows.
@@ -109,6 +154,28 @@ impl Tokenizer {
         self.inner
             .decode(ids, skip_special_tokens)
             .unwrap_or_default()
+    }
+
+    /// A number of tokens, at least `tokens_max`, that `text` certainly has; `None` if it may have less.
+    /// Much cheaper than to tokenize it, and in bounded memory.
+    pub fn surely_exceeds(&self, text: &str, tokens_max: usize) -> Option<usize> {
+        let fewest = self.fewest_tokens(text.len());
+        if fewest >= tokens_max {
+            return Some(fewest);
+        }
+        let bytes = tokens_max.saturating_mul(BEGINNING_BYTES_PER_TOKEN);
+        if text.len() <= bytes.saturating_mul(2) {
+            return None;
+        }
+        let beginning = &text[..text.floor_char_boundary(bytes)];
+        let tokens = self
+            .inner
+            .encode_fast(beginning, false)
+            .ok()?
+            .get_ids()
+            .len();
+        let fewest = tokens.saturating_sub(BEGINNING_SLACK_TOKENS);
+        (fewest >= tokens_max).then_some(fewest)
     }
 
     /// The token whose text this is, special ones included.
@@ -153,5 +220,50 @@ mod tests {
         let count = tokenizer.encode(&text, false).unwrap().len();
         assert!(tokenizer.fewest_tokens(text.len()) <= count);
         assert!(tokenizer.fewest_tokens(1 << 20) > 1_000);
+    }
+
+    #[test]
+    fn a_text_far_beyond_the_context_is_known_by_its_beginning() {
+        let tokenizer = test_tokenizer::byte_level();
+        let text = "a".repeat(100_000);
+        let fewest = tokenizer.surely_exceeds(&text, 1_000).unwrap();
+        assert!((1_000..=100_000).contains(&fewest), "{fewest}");
+        assert_eq!(tokenizer.surely_exceeds(&text, 100_001), None);
+        assert_eq!(tokenizer.surely_exceeds("short", 1_000), None);
+        let crabs = "\u{1f980}".repeat(100_000);
+        assert!(tokenizer.surely_exceeds(&crabs, 999).is_some());
+    }
+
+    /// A tokenizer with another part.
+    fn with(key: &str, value: serde_json::Value) -> Result<Tokenizer, TokenizerError> {
+        let mut json: serde_json::Value = serde_json::from_slice(&test_tokenizer::json()).unwrap();
+        json[key] = value;
+        Tokenizer::from_bytes(json.to_string().as_bytes(), 260)
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let replace = |content: &str| serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": content});
+        let doubling = |times| {
+            serde_json::json!({
+                "type": "Sequence", "normalizers": vec![replace("aa"); times]
+            })
+        };
+        with("normalizer", doubling(2)).unwrap();
+        let error = with("normalizer", doubling(14)).unwrap_err().to_string();
+        assert!(error.contains("sentence"), "{error}");
+        let decoders = serde_json::json!({
+            "type": "Sequence", "decoders": vec![replace("aa"); 16]
+        });
+        assert!(with("decoder", decoders).is_err());
+        let mut deep = serde_json::json!({"type": "NFC"});
+        for _ in 0..1_000 {
+            deep = serde_json::json!({"type": "Sequence", "normalizers": [deep]});
+        }
+        assert!(with("normalizer", deep).is_err());
+        assert!(matches!(
+            Tokenizer::from_bytes(&vec![b' '; TOKENIZER_BYTES_MAX + 1], 1),
+            Err(TokenizerError::TooLarge { .. })
+        ));
     }
 }

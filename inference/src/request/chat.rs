@@ -41,7 +41,7 @@ pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, Reques
 /// Checks a body that is read.
 pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
     let shared: crate::openai::GenerationOptions = parse::fields(&object)?;
-    let mut chat: ChatRequest = parse::fields(&object)?;
+    let chat: ChatRequest = parse::fields(&object)?;
     drop(object);
     let newer = options::answer_length("max_completion_tokens", chat.max_completion_tokens, facts)?;
     let older = options::answer_length("max_tokens", shared.max_tokens, facts)?;
@@ -50,21 +50,36 @@ pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedC
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
     let include_reasoning = chat.include_reasoning.unwrap_or(true);
-    let (tools, shown) = tools::check(ToolFields {
-        tools: chat.tools.take(),
-        tool_choice: chat.tool_choice.take(),
-        parallel_tool_calls: chat.parallel_tool_calls,
-    })?;
+    let (input, tools) = conversation(chat)?;
     Ok(CheckedChat {
         options,
-        input: ChatInput {
-            tools: shown,
-            ..chat_input(chat)?
-        },
+        input,
         tools,
         include_reasoning,
         add_special_tokens,
     })
+}
+
+/// Reads and checks what of a body of `/v1/chat/completions` becomes its prompt.
+///
+/// # Errors
+/// [`RequestError`]: a 400 naming the field.
+pub fn check_conversation(body: &[u8]) -> Result<ChatInput, RequestError> {
+    let chat = parse::fields(&parse::object(body)?)?;
+    Ok(conversation(chat)?.0)
+}
+
+fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
+    let (tool_use, tools) = tools::check(ToolFields {
+        tools: chat.tools.take(),
+        tool_choice: chat.tool_choice.take(),
+        parallel_tool_calls: chat.parallel_tool_calls,
+    })?;
+    let input = ChatInput {
+        tools,
+        ..chat_input(chat)?
+    };
+    Ok((input, tool_use))
 }
 
 fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {

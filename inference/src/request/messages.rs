@@ -39,7 +39,7 @@ pub(super) fn template_message(i: usize, message: ChatMessage) -> Result<Value, 
             return Err(refuse(format!("messages[{i}].{name}"), "must be a string"));
         }
     }
-    name_reasoning_twice(i, &mut map)?;
+    name_reasoning(i, &mut map)?;
     Ok(Value::Object(map))
 }
 
@@ -49,17 +49,17 @@ fn refuse(field: impl Into<String>, what: &str) -> RequestError {
     RequestError::invalid(field, message)
 }
 
-/// Templates read what the model thought by one of two names, and clients send one of them.
-fn name_reasoning_twice(i: usize, message: &mut Map<String, Value>) -> Result<(), RequestError> {
-    const NAMES: [&str; 2] = ["reasoning", "reasoning_content"];
-    let Some(name) = NAMES.into_iter().find(|name| message.contains_key(*name)) else {
+/// Templates read what the model thought by one of three names, and clients send one of two.
+fn name_reasoning(i: usize, message: &mut Map<String, Value>) -> Result<(), RequestError> {
+    let names = ["reasoning", "reasoning_content"];
+    let Some(name) = names.into_iter().find(|name| message.contains_key(*name)) else {
         return Ok(());
     };
     let reasoning = message[name].clone();
     if !reasoning.is_string() {
         return Err(refuse(format!("messages[{i}].{name}"), "must be a string"));
     }
-    for name in NAMES {
+    for name in names.into_iter().chain(["thinking"]) {
         message.entry(name).or_insert_with(|| reasoning.clone());
     }
     Ok(())

@@ -17,7 +17,7 @@ mod structured;
 mod tools;
 mod unsupported;
 
-pub use chat::{CheckedChat, check_chat};
+pub use chat::{CheckedChat, check_chat, check_conversation};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
 pub use error::{RequestError, RequestErrorKind};

@@ -92,8 +92,8 @@ mod tests {
             "1",
             "[]",
             "[1, 2, [3, {}]]",
-            r#"{"a": {"b": [1, "x,y[{:", "\"], "c\": ,": null}}"#,
-            r#"["\\", "\",", ",", "]"]"#,
+            r#"{"a": {"b": [1, "x,y[{:", "\\"], "c\": ,": null}}"#,
+            r#"["\\\"", "],", ",", "]"]"#,
         ] {
             let value: Value = serde_json::from_str(json).unwrap();
             let (bound, values) = (values_at_most(json.as_bytes()), count(&value));

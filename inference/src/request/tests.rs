@@ -107,7 +107,10 @@ fn each_bad_field_of_a_chat_is_named() {
         ("logprobs", json!({"logprobs": true})),
         ("top_logprobs", json!({"top_logprobs": 1})),
         ("tools", json!({"tools": []})),
-        ("tools", json!({"tools": [{"type": "function"}]})),
+        (
+            "tools[0].function.name",
+            json!({"tools": [{"type": "function"}]}),
+        ),
         ("tool_choice", json!({"tool_choice": "auto"})),
         ("chat_template", json!({"chat_template": "a"})),
         (
@@ -157,7 +160,6 @@ fn neutral_values_and_unknown_fields_pass() {
     completion(neutral).unwrap();
     chat(json!({"logprobs": false, "top_logprobs": 0, "tools": null, "tool_choice": "none"}))
         .unwrap();
-    chat(json!({"tools": [{"type": "function"}], "tool_choice": "none"})).unwrap();
     completion(json!({"best_of": 3, "n": 3, "echo": false, "suffix": "", "logprobs": null}))
         .unwrap();
 }
@@ -265,17 +267,63 @@ fn sampling_is_the_requests_or_the_models() {
 }
 
 #[test]
-fn content_reaches_the_template_as_text_and_arguments_as_objects() {
+fn messages_reach_the_template_as_it_expects_them() {
     let checked = chat(json!({"messages": [
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-        {"role": "assistant", "content": null, "tool_calls": [
-            {"function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]},
+        {"role": "assistant", "content": null, "function_call": null, "reasoning": "hm", "tool_calls": [
+            {"function": {"name": "f", "arguments": "{\"x\": 1}"}},
+            {"function": {"name": "f", "arguments": ""}}, {"function": {"name": "f", "arguments": "{"}},
+            {"function": {"name": "f"}}]},
+        {"role": "assistant", "tool_calls": []},
     ]}))
     .unwrap();
-    assert_eq!(checked.input.messages[0]["content"], "a\nb");
-    assert_eq!(checked.input.messages[1]["content"], "");
+    let [user, called, empty] = checked.input.messages.as_slice() else {
+        panic!("{:?}", checked.input.messages);
+    };
     assert_eq!(
-        checked.input.messages[1]["tool_calls"][0]["function"]["arguments"]["x"],
-        1
+        user["content"],
+        json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])
     );
+    let arguments = |i: usize| &called["tool_calls"][i]["function"]["arguments"];
+    assert_eq!(
+        [arguments(0), arguments(1), arguments(2), arguments(3)],
+        [&json!({"x": 1}), &json!({}), &json!("{"), &json!({})]
+    );
+    assert_eq!(
+        (&called["content"], &called["reasoning_content"]),
+        (&json!(""), &json!("hm"))
+    );
+    assert!(called.get("function_call").is_none());
+    assert_eq!(empty, &json!({"role": "assistant", "content": ""}));
+}
+
+#[test]
+fn each_bad_member_of_a_message_is_named() {
+    let call = |call: Value| json!({"role": "assistant", "tool_calls": [call]});
+    let function = |function: Value| call(json!({"function": function}));
+    for (param, message) in [
+        ("tool_calls", json!({"role": "assistant", "tool_calls": {}})),
+        (
+            "tool_calls",
+            json!({"role": "a", "tool_calls": vec![1; limits::MESSAGE_CALLS_MAX + 1]}),
+        ),
+        ("tool_calls[0]", call(json!(1))),
+        ("tool_calls[0].type", call(json!({"type": "custom"}))),
+        ("tool_calls[0].id", call(json!({"id": 1}))),
+        ("tool_calls[0].function.name", function(json!({}))),
+        (
+            "tool_calls[0].function.arguments",
+            function(json!({"name": "f", "arguments": 1})),
+        ),
+        ("tool_call_id", json!({"role": "tool", "tool_call_id": 1})),
+        ("name", json!({"role": "user", "name": 1})),
+        ("reasoning", json!({"role": "assistant", "reasoning": 1})),
+        (
+            "content[0].refusal",
+            json!({"role": "assistant", "content": [{"type": "refusal"}]}),
+        ),
+    ] {
+        let error = chat(json!({"messages": [message]})).unwrap_err();
+        assert_eq!(error.param, Some(format!("messages[0].{param}")), "{error}");
+    }
 }

@@ -163,9 +163,8 @@ fn encode(
     text: &str,
     add_special_tokens: bool,
 ) -> Result<Vec<u32>, ApiError> {
-    let fewest = serving.tokenizer.fewest_tokens(text.len());
     let max_model_len = serving.facts.max_model_len;
-    if fewest >= max_model_len {
+    if let Some(fewest) = serving.tokenizer.surely_exceeds(text, max_model_len) {
         return Err(
             prompt_too_long(field, format_args!("at least {fewest}"), max_model_len).into(),
         );

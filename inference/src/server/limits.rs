@@ -54,3 +54,10 @@ pub const STORED_RESPONSES_MAX: usize = 1_024;
 pub const STORED_BYTES_MAX: usize = 64 << 20;
 /// Largest response and conversation that is stored.
 pub const STORED_RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Memory that loading a tokenizer, or compiling and trying a chat template, may take: the largest
+/// tokenizers in use take less than half of it.
+pub const LOAD_MEMORY_BYTES_MAX: usize = 2 << 30;
+/// Time that it may take.
+pub const LOAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// Pause between looks at it.
+pub const LOAD_POLL: Duration = Duration::from_millis(5);

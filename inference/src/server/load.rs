@@ -5,6 +5,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use candela_flags::EngineFlags;
 
 use super::{
+    load_watch::{LOAD_LIMITS, LoadBomb, watched},
     parsers::{ParserError, Parsers},
     state::{Serving, StartProgress},
     wall_clock,
@@ -49,6 +50,9 @@ pub enum LoadError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file is a bomb.
+    #[error(transparent)]
+    Bomb(#[from] LoadBomb),
     /// Answers cannot be read as the flags want.
     #[error(transparent)]
     Parser(#[from] ParserError),
@@ -106,8 +110,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
         None => SamplingDefaults::default(),
     };
     // Before the weights: what is wrong with it is found at once.
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, model::vocab_size(&files)?)?;
+    let tokenizer = tokenizer(&files, model::vocab_size(&files)?)?;
     let model = model::load(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
@@ -134,8 +137,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
 pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
     let files = open_model(flags, &Arc::default())?;
     let description = model::describe(&files, flags)?;
-    let tokenizer = files.read("tokenizer.json")?;
-    let tokenizer = Tokenizer::from_bytes(&tokenizer, description.vocab_size)?;
+    let tokenizer = tokenizer(&files, description.vocab_size)?;
     Ok(Report {
         model: flags.model.clone(),
         description,
@@ -174,11 +176,19 @@ fn chat_template(
             })
         })
         .transpose()?;
-    Ok(ChatTemplate::from_files(TemplateFiles {
+    let files = TemplateFiles {
         flag,
         jinja: files.read_optional("chat_template.jinja")?,
         tokenizer_config: files.read_optional("tokenizer_config.json")?,
-    })?)
+    };
+    let template = || ChatTemplate::from_files(files);
+    Ok(watched("the chat template", LOAD_LIMITS, template)??)
+}
+
+fn tokenizer(files: &ModelFiles, vocab_size: usize) -> Result<Tokenizer, LoadError> {
+    let bytes = files.read("tokenizer.json")?;
+    let tokenizer = move || Tokenizer::from_bytes(&bytes, vocab_size);
+    Ok(watched("tokenizer.json", LOAD_LIMITS, tokenizer)??)
 }
 
 /// Starts an engine.

@@ -18,6 +18,7 @@ mod in_flight;
 pub mod limits;
 mod listener;
 mod load;
+mod load_watch;
 mod message;
 mod openapi;
 mod orca;
@@ -39,6 +40,7 @@ mod wall_clock;
 
 pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
+pub use load_watch::LoadBomb;
 pub use openapi::document as openapi_document;
 pub use parsers::ParserError;
 pub use run::{ServeError, serve};

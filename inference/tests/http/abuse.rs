@@ -57,7 +57,11 @@ fn a_head_that_is_too_large_is_refused() {
         "a".repeat(100_000)
     );
     connection.send(head.as_bytes());
-    assert_eq!(connection.head().status, 431);
+    let reply = connection.reply();
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["code"]),
+        (431, &json!(431))
+    );
     assert_eq!(server.get("/health").status, 200);
 }
 

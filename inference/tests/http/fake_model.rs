@@ -138,7 +138,7 @@ pub(crate) fn parts(gate: &Gate) -> ModelParts {
 }
 
 /// Token `b` is byte `b`.
-fn tokenizer_json() -> Vec<u8> {
+pub(crate) fn tokenizer_json() -> Vec<u8> {
     let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let stand_in = |byte: u8| {
         let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;

@@ -7,6 +7,11 @@
 )]
 
 mod abuse;
+mod abuse_bodies;
+mod abuse_churn;
+mod abuse_models;
+mod abuse_peers;
+mod abuse_program;
 mod chat;
 mod client;
 mod completions;
@@ -17,7 +22,10 @@ mod lifecycle;
 mod openapi;
 mod prefix_cache;
 mod program;
+mod reasoning;
 mod responses;
+mod scripted_model;
 mod server;
 mod stats;
 mod streaming;
+mod tools;

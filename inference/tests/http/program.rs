@@ -16,15 +16,15 @@ use crate::{
 const ENGINE: &str = env!("CARGO_BIN_EXE_candela-engine");
 
 /// A running engine; killed when dropped.
-struct Program {
-    child: Child,
+pub(crate) struct Program {
+    pub(crate) child: Child,
     stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Program {
     /// Starts it on a free port, and waits until the model is loaded.
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let mut child = Command::new(ENGINE)
             .args(["--model=builtin://demo", "--served-model-name=demo"])
             .args(["--host=127.0.0.1", "--port=0", "--log-format=json"])
@@ -52,7 +52,7 @@ impl Program {
         connection.reply().status
     }
 
-    fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -64,7 +64,7 @@ impl Program {
     }
 
     /// How it ended, and what else it logged.
-    fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let mut log = String::new();
         self.stderr.read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap(), log)

@@ -8,7 +8,7 @@ use std::{
 
 use candela_engine::{
     engine::MonotonicClock,
-    server::{ServeError, Signals, serve, start_engine},
+    server::{ModelParts, ServeError, Signals, serve, start_engine},
 };
 use candela_flags::EngineFlags;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, runtime, sync::mpsc};
 use crate::{
     client::{Connection, DEADLINE, Reply},
     fake_model::{self, Gate},
+    scripted_model,
 };
 
 pub(crate) struct Server {
@@ -31,7 +32,22 @@ pub(crate) struct Server {
 
 /// A ready server with these flags.
 pub(crate) fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(start_loading(change))
+}
+
+/// A ready server whose model says what it is told (`scripted_model`).
+pub(crate) fn start_scripted(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(launch(scripted_model::parts, change))
+}
+
+/// A server that cannot load its model with these flags.
+pub(crate) fn start_failing(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let server = start_loading(change);
+    server.load_gate.open();
+    server
+}
+
+fn ready(server: Server) -> Server {
     server.load_gate.open();
     until("ready", || server.get("/ready").status == 200);
     server
@@ -39,6 +55,10 @@ pub(crate) fn start(change: impl FnOnce(&mut EngineFlags)) -> Server {
 
 /// A server whose model loads once `load_gate` is opened.
 pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    launch(fake_model::parts, change)
+}
+
+fn launch(parts: fn(&Gate) -> ModelParts, change: impl FnOnce(&mut EngineFlags)) -> Server {
     let mut flags = EngineFlags::for_model("fake/model");
     flags.served_model_name = vec!["fake".to_owned(), "other/name".to_owned()];
     change(&mut flags);
@@ -58,7 +78,7 @@ pub(crate) fn start_loading(change: impl FnOnce(&mut EngineFlags)) -> Server {
             address_sender.send(listener.local_addr().unwrap()).unwrap();
             let load = move |flags: &EngineFlags, _: &_| {
                 loading.pass();
-                start_engine(fake_model::parts(&model_gate), flags)
+                start_engine(parts(&model_gate), flags)
             };
             serve(listener, flags, load, receiver, MonotonicClock::start()).await
         })

@@ -1,0 +1,92 @@
+//! The program itself under abuse: a hundred streams at its end, and keys that nobody else may see.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::{
+    client::Connection,
+    program::Program,
+    server::{COMPLETIONS, JSON, until},
+};
+
+const STREAMS: usize = 100;
+
+#[test]
+fn sigterm_loses_none_of_a_hundred_streams() {
+    let program = Program::start(&["--drain-grace=1", "--shutdown-timeout=120"]);
+    let body = json!({
+        "prompt": "Once upon", "max_tokens": 24, "ignore_eos": true, "stream": true
+    })
+    .to_string();
+    let mut streams: Vec<Connection> = (0..STREAMS)
+        .map(|_| {
+            let mut connection = Connection::open(program.address);
+            connection.request("POST", COMPLETIONS, &[JSON], body.as_bytes());
+            connection
+        })
+        .collect();
+    // All are accepted; more than may run at a time, so that some still wait.
+    for stream in &mut streams {
+        assert_eq!(stream.head().status, 200);
+    }
+    program.terminate();
+    for stream in &mut streams {
+        let mut text = String::new();
+        while let Some(chunk) = stream.chunk() {
+            text += std::str::from_utf8(&chunk).unwrap();
+        }
+        assert_eq!(
+            text.matches(r#""finish_reason":"length""#).count(),
+            1,
+            "{text}"
+        );
+        assert!(
+            text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""),
+            "{text}"
+        );
+    }
+    let (status, log) = program.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn keys_are_in_no_argument_no_environment_and_no_log_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    fs::write(&path, "sk-first-secret\n").unwrap();
+    let program = Program::start(&[
+        &format!("--api-key-file={}", path.display()),
+        "--drain-grace=0",
+    ]);
+    let status = |key: &str| {
+        let mut connection = Connection::open(program.address);
+        let bearer = format!("Bearer {key}");
+        connection.request("GET", "/v1/models", &[("Authorization", &bearer)], b"");
+        connection.reply().status
+    };
+    assert_eq!(
+        (status("sk-first-secret"), status("sk-second-secret")),
+        (200, 401)
+    );
+    // Half a file, a file that is gone, and one too large change nothing; the next good one does.
+    fs::remove_file(&path).unwrap();
+    fs::write(folder.path().join("next"), "sk-second-secret\n").unwrap();
+    fs::rename(folder.path().join("next"), &path).unwrap();
+    until("the new key counts", || status("sk-second-secret") == 200);
+    assert_eq!(status("sk-first-secret"), 401);
+    fs::write(&path, "\n").unwrap();
+    until("nobody passes", || status("sk-second-secret") == 401);
+    let process = |file: &str| {
+        let bytes = fs::read(format!("/proc/{}/{file}", program.child.id())).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    assert!(process("cmdline").contains("--api-key-file"));
+    for file in ["cmdline", "environ"] {
+        assert!(!process(file).contains("secret"), "{file}");
+    }
+    program.terminate();
+    let (status, log) = program.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("re-read") && !log.contains("secret"), "{log}");
+}

@@ -108,7 +108,9 @@ def versions(suite, environments):
     """What the suite ran with, as `package version`."""
     if suite.environment == "js":
         modules = environments / "js" / "node_modules"
-        return ", ".join(f"{name} {json.loads((modules / name / 'package.json').read_text())['version']}" for name in suite.packages)
+        return ", ".join(
+            f"{name} {json.loads((modules / name / 'package.json').read_text())['version']}" for name in suite.packages
+        )
     script = "import sys; from importlib.metadata import version; print(', '.join(f'{p} {version(p)}' for p in sys.argv[1:]))"
     python = environments / suite.environment / "bin" / "python"
     return subprocess.run([python, "-c", script, *suite.packages], capture_output=True, text=True).stdout.strip()
@@ -157,7 +159,9 @@ def main():
                 if suite.environment == "js":
                     run_node(suite, environments, environment, report, options.rest)
                 else:
-                    run_pytest(suite, environments / suite.environment / "bin" / "python", environment, report, options.rest)
+                    run_pytest(
+                        suite, environments / suite.environment / "bin" / "python", environment, report, options.rest
+                    )
                 matrix.append((suite, *counts(report)))
             print("\n-- the servers afterwards")
             matrix.append((Suite("the servers afterwards", "", "openai", []), *closing(described, logs)))

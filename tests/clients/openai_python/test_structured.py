@@ -75,7 +75,10 @@ CONSTRAINTS = {
     "json": ({"json": ANIMAL_SCHEMA}, animal),
     "regex": ({"regex": r"[a-c]{3}-\d{2}"}, lambda text: re.fullmatch(r"[a-c]{3}-\d{2}", text)),
     "choice": ({"choice": ["red", "green", "blue"]}, lambda text: text in ("red", "green", "blue")),
-    "grammar": ({"grammar": 'start: ("fox" | "dog") " " /[0-9]{1,2}/'}, lambda text: re.fullmatch(r"(fox|dog) \d{1,2}", text)),
+    "grammar": (
+        {"grammar": 'start: ("fox" | "dog") " " /[0-9]{1,2}/'},
+        lambda text: re.fullmatch(r"(fox|dog) \d{1,2}", text),
+    ),
 }
 
 
@@ -103,7 +106,10 @@ async def test_constrained_and_free_requests_share_steps(async_client):
 
     free = await async_client.chat.completions.create(**ASK, temperature=0)
     answers = await asyncio.gather(
-        *(async_client.chat.completions.parse(**ASK, temperature=1, seed=seed, response_format=Animal) for seed in range(4)),
+        *(
+            async_client.chat.completions.parse(**ASK, temperature=1, seed=seed, response_format=Animal)
+            for seed in range(4)
+        ),
         *(async_client.chat.completions.create(**ASK, temperature=0) for _ in range(4)),
     )
     assert all(isinstance(answer.choices[0].message.parsed, Animal) for answer in answers[:4])

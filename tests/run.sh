@@ -49,6 +49,11 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+templates() {
+    cargo build --locked --workspace --example render &&
+        tests/parity/run.sh --suite tests/parity/templates.py --render "$CARGO_TARGET_DIR/debug/examples/render"
+}
+
 long_context() {
     tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
@@ -61,12 +66,20 @@ gguf() {
     tests/gguf/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+embeddings() {
+    tests/embeddings/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
 clients() {
     tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
 openapi() {
     tests/openapi/run.sh "$CANDELA_PROGRAMS/candela-engine"
+}
+
+structured() {
+    tests/structured/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
 demo() {
@@ -89,6 +102,7 @@ section clippy cargo clippy --locked --workspace --all-targets --test cluster --
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
 section hub tests/hub/run.sh
+section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")
     CANDELA_IMAGES=$(cat "$logs/images")
@@ -99,7 +113,9 @@ if section release build_release; then
     section long-context long_context
     section sampling sampling
     section gguf gguf
+    section embeddings embeddings
     section clients clients
+    section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

@@ -154,6 +154,8 @@ mod isolation_tests;
 #[cfg(test)]
 mod kv_tests;
 #[cfg(test)]
+mod pooling_tests;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod scheduler_tests;

@@ -89,7 +89,7 @@ impl Runner for FakeRunner {
 
 /// A clock that a reading moves on by a millisecond.
 #[derive(Default)]
-struct TickingClock(AtomicU64);
+pub(super) struct TickingClock(AtomicU64);
 
 impl Clock for TickingClock {
     fn now(&self) -> Timestamp {

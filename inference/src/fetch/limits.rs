@@ -50,6 +50,8 @@ pub const LINE_INTERVAL: Duration = Duration::from_secs(10);
 pub const BAR_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of a file with a token.
 pub const TOKEN_BYTES_MAX: u64 = 16 << 10;
+/// Folders with the settings of a model's modules that are looked into.
+pub const MODULES_MAX: usize = 16;
 /// Bytes of the file in which the cache notes what a folder holds.
 pub const MARKER_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of an answer that explains an error.

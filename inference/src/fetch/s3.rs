@@ -92,10 +92,17 @@ impl Bucket {
                 .map(|object| vec![object])
                 .map_err(|error| self.failure(error));
         }
-        // A slash as the delimiter: folders below are not listed.
+        // A slash as the delimiter: of the folders below only those of modules are listed.
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
         let listed = self.store.list_with_delimiter(prefix).await;
-        let objects = listed.map_err(|error| self.failure(error))?.objects;
+        let listed = listed.map_err(|error| self.failure(error))?;
+        let mut objects = listed.objects;
+        let is_module = |folder: &&Path| folder.filename().is_some_and(selection::is_module_folder);
+        let modules = listed.common_prefixes.iter().filter(is_module);
+        for folder in modules.take(limits::MODULES_MAX) {
+            let listed = self.store.list_with_delimiter(Some(folder)).await;
+            objects.extend(listed.map_err(|error| self.failure(error))?.objects);
+        }
         if objects.is_empty() {
             return Err(FetchError::NotFound {
                 what: self.what.clone(),
@@ -165,19 +172,20 @@ impl Source for Bucket {
 
     /// A bucket has no commits: a listing is known by its names, sizes and entity tags.
     async fn resolve(&self) -> Result<String, Failure> {
-        Ok(fingerprint(&self.objects().await?))
+        Ok(fingerprint(&self.prefix, &self.objects().await?))
     }
 
     async fn list(&self, version: &str) -> Result<Vec<RemoteFile>, Failure> {
         let objects = self.objects().await?;
-        if fingerprint(&objects) != version {
+        if fingerprint(&self.prefix, &objects) != version {
             return Err(FetchError::Answer {
                 what: self.what.clone(),
                 reason: "the objects changed while they were listed; start again".to_owned(),
             }
             .into());
         }
-        Ok(objects.into_iter().filter_map(remote_file).collect())
+        let file = |object| remote_file(&self.prefix, object);
+        Ok(objects.into_iter().filter_map(file).collect())
     }
 
     async fn open(&self, _: &str, file: &RemoteFile, offset: u64) -> Result<Body, Failure> {
@@ -208,13 +216,24 @@ impl Source for Bucket {
     }
 }
 
-fn remote_file(object: ObjectMeta) -> Option<RemoteFile> {
+/// An object's name below the prefix; its last part where it is the prefix itself.
+fn name(prefix: &Path, location: &Path) -> Option<String> {
+    let parts = location.prefix_match(prefix)?;
+    let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
+    if parts.is_empty() {
+        location.filename().map(str::to_owned)
+    } else {
+        Some(parts.join("/"))
+    }
+}
+
+fn remote_file(prefix: &Path, object: ObjectMeta) -> Option<RemoteFile> {
     let tag = object.e_tag.clone();
     // The entity tag of an object that was uploaded in one piece is its MD5; one of several pieces has
     // a dash and a count behind it.
     let bare = tag.as_deref().unwrap_or_default().trim_matches('"');
     Some(RemoteFile {
-        name: object.location.filename()?.to_owned(),
+        name: name(prefix, &object.location)?,
         size: object.size,
         digest: Digest::checked(bare, 32, Digest::Md5).unwrap_or(Digest::None),
         key: object.location.as_ref().to_owned(),
@@ -223,10 +242,10 @@ fn remote_file(object: ObjectMeta) -> Option<RemoteFile> {
 }
 
 /// What of a listing an engine might read, as one word.
-fn fingerprint(objects: &[ObjectMeta]) -> String {
+fn fingerprint(prefix: &Path, objects: &[ObjectMeta]) -> String {
     let candidate = |object: &&ObjectMeta| {
-        let name = object.location.filename();
-        name.is_some_and(selection::is_candidate)
+        let name = name(prefix, &object.location);
+        name.is_some_and(|name| selection::is_candidate(&name))
     };
     let mut lines: Vec<String> = objects
         .iter()
@@ -424,7 +443,7 @@ mod tests {
     }
 
     fn object(key: &str, e_tag: Option<&str>) -> RemoteFile {
-        remote_file(meta(key, e_tag)).unwrap()
+        remote_file(&Path::from("m"), meta(key, e_tag)).unwrap()
     }
 
     #[test]
@@ -435,9 +454,12 @@ mod tests {
             (whole.name.as_str(), &whole.digest),
             ("config.json", &Digest::Md5(md5.clone()))
         );
-        let pieces = object("config.json", Some(&format!("\"{md5}-2\"")));
+        let pieces = object("m/1_Pooling/config.json", Some(&format!("\"{md5}-2\"")));
         assert_eq!(pieces.digest, Digest::None);
-        assert_eq!(object("config.json", None).digest, Digest::None);
+        assert_eq!(pieces.name, "1_Pooling/config.json");
+        assert_eq!(object("m/config.json", None).digest, Digest::None);
+        let itself = remote_file(&Path::from("m/x.gguf"), meta("m/x.gguf", None));
+        assert_eq!(itself.unwrap().name, "x.gguf");
     }
 
     #[test]
@@ -466,10 +488,11 @@ mod tests {
     #[test]
     fn a_fingerprint_changes_with_what_an_engine_reads_only() {
         let print = |tag: &str, other: &str| {
-            fingerprint(&[
+            let objects = [
                 meta("m/config.json", Some(tag)),
                 meta("m/README.md", Some(other)),
-            ])
+            ];
+            fingerprint(&Path::from("m"), &objects)
         };
         assert_eq!(print("a", "x"), print("a", "y"));
         assert_ne!(print("a", "x"), print("b", "x"));

@@ -1,5 +1,6 @@
-//! Which files of a source an engine needs: configuration, tokenizer, chat template, and either the
-//! safetensors that the index names or one GGUF file. Nothing else is downloaded.
+//! Which files of a source an engine needs: configuration, tokenizer, chat template, what
+//! `sentence-transformers` says of embeddings, and either the safetensors that the index names or one GGUF
+//! file. Nothing else is downloaded.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -103,11 +104,32 @@ pub(super) fn is_candidate(name: &str) -> bool {
 }
 
 fn is_small(name: &str) -> bool {
-    let listed = ["config.json", "generation_config.json", INDEX].contains(&name);
+    let listed = [
+        "config.json",
+        "generation_config.json",
+        "modules.json",
+        "sentence_bert_config.json",
+        INDEX,
+    ]
+    .contains(&name);
     let begins = ["tokenizer", "chat_template"]
         .iter()
         .any(|beginning| name.starts_with(beginning));
-    !name.contains('/') && (listed || begins)
+    !name.contains('/') && (listed || begins) || is_module(name)
+}
+
+/// The settings of one of the modules behind the model, as in `1_Pooling/config.json`.
+fn is_module(name: &str) -> bool {
+    name.strip_suffix("/config.json")
+        .is_some_and(is_module_folder)
+}
+
+/// Whether a folder may be that of a module: a number, and its kind.
+pub(super) fn is_module_folder(folder: &str) -> bool {
+    folder.split_once('_').is_some_and(|(number, kind)| {
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits && !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 fn is_weights(name: &str) -> bool {
@@ -170,15 +192,20 @@ mod tests {
     fn what_an_engine_needs_is_chosen_and_nothing_else() {
         let files = listing(&[
             ".gitattributes",
+            "1_Pooling/config.json",
+            "1_Pooling/more/config.json",
+            "2_Dense/model.safetensors",
             "README.md",
             "config.json",
             "consolidated.safetensors",
             "model-00001-of-00002.safetensors",
             "model-00002-of-00002.safetensors",
             INDEX,
+            "modules.json",
             "onnx/config.json",
             "original/model.safetensors",
             "pytorch_model.bin",
+            "sentence_bert_config.json",
             "tokenizer.json",
             "tokenizer_config.json",
             "chat_template.jinja",
@@ -187,8 +214,11 @@ mod tests {
             panic!("safetensors were there")
         };
         let wanted = [
+            "1_Pooling/config.json",
             "config.json",
             INDEX,
+            "modules.json",
+            "sentence_bert_config.json",
             "tokenizer.json",
             "tokenizer_config.json",
             "chat_template.jinja",

@@ -31,6 +31,10 @@ pub struct ChatRequest {
     pub continue_final_message: Option<bool>,
     /// vLLM: begin the rendered text with the model's begin-of-sequence token.
     pub add_special_tokens: Option<bool>,
+    /// How long to think, for templates that read it.
+    pub reasoning_effort: Option<String>,
+    /// vLLM: texts to answer from, for templates that read them.
+    pub documents: Option<Vec<Value>>,
     /// vLLM: more variables for the template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// vLLM: a template of the client's own. Refused.

@@ -4,12 +4,14 @@
 
 mod chat;
 mod completion;
+mod embedding;
 mod error;
 mod logprobs;
 mod model;
 mod options;
 pub mod responses;
 mod structured;
+mod tokenize;
 mod usage;
 
 pub use chat::{
@@ -18,6 +20,9 @@ pub use chat::{
     ToolCallObject,
 };
 pub use completion::{Completion, CompletionChoice, CompletionRequest, Prompt};
+pub use embedding::{
+    EmbeddingObject, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, EmbeddingVector,
+};
 pub use error::{ErrorBody, ErrorObject};
 pub use logprobs::{
     ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
@@ -29,6 +34,7 @@ pub use structured::{
     GuidedDecoding, JsonSchemaFormat, ResponseFormat, StructuralTag, StructuredOutputs,
     TaggedStructure,
 };
+pub use tokenize::{DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse};
 pub use usage::{PromptTokensDetails, Usage};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod detokenizer;
 mod json;
 mod message;
 mod parsers;
+mod python;
 mod special_tokens;
 mod stop;
 mod template;
@@ -29,7 +30,9 @@ pub use template::{
 };
 pub use token_bytes::TokenBytes;
 pub use token_text::TokenText;
-pub use tokenizer::{TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError};
+pub use tokenizer::{
+    TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError, Truncation, TruncationSide,
+};
 
 #[cfg(test)]
 mod test_tokenizer;

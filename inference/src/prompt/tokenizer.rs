@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokenizers::{PostProcessor, TruncationDirection};
+
 /// Largest `tokenizer.json`. The largest vocabularies in use take 35 MB.
 pub const TOKENIZER_BYTES_MAX: usize = 128 << 20;
 /// Most tokens that a byte of text may become: a tokenizer that makes more of the probe is a bomb.
@@ -38,6 +40,14 @@ pub enum TokenizerError {
         /// The token.
         token: String,
     },
+    /// A text cannot be cut to fewer tokens than the special ones that belong to it.
+    #[error("{asked} tokens are too few: the special tokens of a text alone are {special}")]
+    NoRoom {
+        /// Tokens that were asked for.
+        asked: usize,
+        /// Special tokens of a text.
+        special: usize,
+    },
     /// The decoder does not say which bytes a token is.
     #[error("its decoder ({decoder}) does not work on single tokens")]
     Decoder {
@@ -50,6 +60,35 @@ pub enum TokenizerError {
     /// It fails on a sentence, or makes far too much of it.
     #[error("tokenizer.json cannot be used: {0}")]
     Unusable(String),
+}
+
+/// How a text that is too long is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncation {
+    /// Tokens that are left, special ones included; at least 1.
+    pub tokens: usize,
+    /// Where the others are taken away.
+    pub side: TruncationSide,
+}
+
+/// A text's end or beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TruncationSide {
+    /// The beginning.
+    Left,
+    /// The end.
+    Right,
+}
+
+impl Truncation {
+    /// What is left of token ids that came as such.
+    pub fn cut<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        let kept = self.tokens.min(ids.len());
+        match self.side {
+            TruncationSide::Right => &ids[..kept],
+            TruncationSide::Left => &ids[ids.len() - kept..],
+        }
+    }
 }
 
 /// A model's tokenizer. Without truncation and padding, whatever the file says.
@@ -103,19 +142,12 @@ impl Tokenizer {
     /// Tokenizes a sentence and reads it back, so that what is broken in a file is found before it
     /// serves.
     fn probe(&self) -> Result<(), TokenizerError> {
-        let probed = catch_unwind(AssertUnwindSafe(|| {
-            let encoding = self.inner.encode_fast(PROBE, true);
-            let ids = encoding
-                .map_err(|error| error.to_string())?
-                .get_ids()
-                .to_vec();
-            // In pieces, so that it takes no longer than the text.
-            let text: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
-            Ok((ids.len(), text))
-        }));
-        let (tokens, bytes) = probed
-            .unwrap_or_else(|_| Err("it panics on a sentence".to_owned()))
-            .map_err(TokenizerError::Unusable)?;
+        let encoding = self.encoding(PROBE, true);
+        let encoding = encoding.map_err(TokenizerError::Unusable)?;
+        let ids = encoding.get_ids();
+        // In pieces, so that the work is as long as the text.
+        let bytes: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
+        let tokens = ids.len();
         if tokens > PROBE.len() * TOKENS_PER_BYTE_MAX || bytes > PROBE.len() * DECODED_GROWTH_MAX {
             let sentence = PROBE.len();
             return Err(TokenizerError::Unusable(format!(
@@ -135,11 +167,47 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`], or [`TokenizerError::NotInModel`] for a token beyond the model's.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
+        let encoding = self.encoding(text, add_special_tokens);
+        self.known(encoding.map_err(TokenizerError::Encode)?.get_ids())
+    }
+
+    /// The same of a text that is cut where it has too many tokens. Special tokens that are added stay.
+    ///
+    /// # Errors
+    /// As for [`Self::encode`]; [`TokenizerError::NoRoom`] when only special tokens would be left.
+    pub fn encode_cut(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        truncation: Truncation,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let failed = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
+        let processor = self
             .inner
-            .encode_fast(text, add_special_tokens)
-            .map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        let ids = encoding.get_ids();
+            .get_post_processor()
+            .filter(|_| add_special_tokens);
+        let special = processor.map_or(0, |processor| processor.added_tokens(false));
+        let asked = truncation.tokens;
+        let Some(left) = asked.checked_sub(special).filter(|&left| left > 0) else {
+            return Err(TokenizerError::NoRoom { asked, special });
+        };
+        let encoding = self.encoding(text, false);
+        let mut encoding = encoding.map_err(TokenizerError::Encode)?;
+        let direction = match truncation.side {
+            TruncationSide::Left => TruncationDirection::Left,
+            TruncationSide::Right => TruncationDirection::Right,
+        };
+        encoding.truncate(left, 0, direction);
+        let encoding = self.inner.post_process(encoding, None, add_special_tokens);
+        self.known(encoding.map_err(failed)?.get_ids())
+    }
+
+    /// A token as the vocabulary writes it; nothing for one that it has not.
+    pub fn vocabulary_entry(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
+    fn known(&self, ids: &[u32]) -> Result<Vec<u32>, TokenizerError> {
         match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
             None => Ok(ids.to_vec()),
             Some(&id) => Err(TokenizerError::NotInModel {
@@ -150,10 +218,17 @@ impl Tokenizer {
 
     /// The text of `ids`; bytes that are no UTF-8 become U+FFFD, ids beyond the tokenizer nothing.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
-        // Decoders fail on malformed configurations only; a token then has no text.
-        self.inner
-            .decode(ids, skip_special_tokens)
-            .unwrap_or_default()
+        // Decoders fail, or panic, on malformed configurations only; a token then has no text.
+        let decode = AssertUnwindSafe(|| self.inner.decode(ids, skip_special_tokens));
+        catch_unwind(decode).map_or_else(|_| String::new(), Result::unwrap_or_default)
+    }
+
+    /// A tokenizer whose parts contradict each other panics on some texts.
+    fn encoding(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, String> {
+        let encode = AssertUnwindSafe(|| self.inner.encode_fast(text, special));
+        catch_unwind(encode)
+            .map_err(|_| "the tokenizer panicked".to_owned())?
+            .map_err(|error| error.to_string())
     }
 
     /// A number of tokens, at least `tokens_max`, that `text` certainly has; `None` if it may have less.
@@ -168,12 +243,7 @@ impl Tokenizer {
             return None;
         }
         let beginning = &text[..text.floor_char_boundary(bytes)];
-        let tokens = self
-            .inner
-            .encode_fast(beginning, false)
-            .ok()?
-            .get_ids()
-            .len();
+        let tokens = self.encoding(beginning, false).ok()?.get_ids().len();
         let fewest = tokens.saturating_sub(BEGINNING_SLACK_TOKENS);
         (fewest >= tokens_max).then_some(fewest)
     }
@@ -211,6 +281,57 @@ mod tests {
         let error = tokenizer.encode("a<|end|>", false).unwrap_err();
         assert!(error.to_string().contains("<|end|>"), "{error}");
         assert!(Tokenizer::from_bytes(b"{}", 200).is_err());
+    }
+
+    #[test]
+    fn a_text_is_cut_and_keeps_its_special_tokens() {
+        let mut json: serde_json::Value = serde_json::from_slice(&test_tokenizer::json()).unwrap();
+        let special = |id: &str| serde_json::json!({"SpecialToken": {"id": id, "type_id": 0}});
+        json["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "pair": [],
+            "single": [special("a"), {"Sequence": {"id": "A", "type_id": 0}}, special("b")],
+            "special_tokens": {
+                "a": {"id": "a", "ids": [97], "tokens": ["a"]},
+                "b": {"id": "b", "ids": [98], "tokens": ["b"]}
+            }
+        });
+        let bytes = serde_json::to_vec(&json).unwrap();
+        let tokenizer = Tokenizer::from_bytes(&bytes, test_tokenizer::VOCAB_SIZE).unwrap();
+        let cut = |text: &str, special, tokens, side| {
+            let ids = tokenizer.encode_cut(text, special, Truncation { tokens, side });
+            ids.map(|ids| tokenizer.decode(&ids, false))
+        };
+        let (left, right) = (TruncationSide::Left, TruncationSide::Right);
+        for (text, special, tokens, side, expected) in [
+            ("1234", true, 4, right, "a12b"),
+            ("1234", true, 4, left, "a34b"),
+            ("1234", true, 9, left, "a1234b"),
+            ("1234", false, 3, right, "123"),
+            ("", true, 3, right, "ab"),
+        ] {
+            assert_eq!(cut(text, special, tokens, side).unwrap(), expected);
+            let whole = tokenizer.encode(text, special).unwrap();
+            let all = Truncation { tokens: 100, side };
+            assert_eq!(tokenizer.encode_cut(text, special, all).unwrap(), whole);
+        }
+        let error = cut("1", true, 2, right).unwrap_err();
+        assert!(matches!(error, TokenizerError::NoRoom { special: 2, .. }));
+        assert_eq!(
+            Truncation {
+                tokens: 2,
+                side: left
+            }
+            .cut(&[1, 2, 3]),
+            [2, 3]
+        );
+        assert_eq!(
+            Truncation {
+                tokens: 9,
+                side: right
+            }
+            .cut(&[1, 2, 3]),
+            [1, 2, 3]
+        );
     }
 
     #[test]

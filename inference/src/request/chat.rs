@@ -1,6 +1,6 @@
 //! A checked chat request.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     AnswerLength, CheckedOptions, FieldRoute, LogprobsOptions, ModelFacts, RequestError, ToolUse,
@@ -72,7 +72,8 @@ pub fn check_conversation(body: &[u8]) -> Result<ChatInput, RequestError> {
     Ok(conversation(chat)?.0)
 }
 
-fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
+/// What the chat template gets, and what the answer may do with tools.
+pub(super) fn conversation(mut chat: ChatRequest) -> Result<(ChatInput, ToolUse), RequestError> {
     let (tool_use, tools) = tools::check(ToolFields {
         tools: chat.tools.take(),
         tool_choice: chat.tool_choice.take(),
@@ -108,6 +109,34 @@ fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
         tools: None,
         add_generation_prompt,
         continue_final_message,
-        kwargs: chat.chat_template_kwargs.unwrap_or_default(),
+        kwargs: template_kwargs(
+            chat.chat_template_kwargs.unwrap_or_default(),
+            chat.reasoning_effort,
+            chat.documents,
+        )?,
     })
 }
+
+/// The request's own variables, and what fields of their own say unless these do.
+fn template_kwargs(
+    mut kwargs: Map<String, Value>,
+    reasoning_effort: Option<String>,
+    documents: Option<Vec<Value>>,
+) -> Result<Map<String, Value>, RequestError> {
+    if let Some(effort) = reasoning_effort {
+        if !EFFORTS.contains(&effort.as_str()) {
+            let message = format!("reasoning_effort: must be one of {}", EFFORTS.join(", "));
+            return Err(RequestError::invalid("reasoning_effort", message));
+        }
+        let thinks = effort != "none";
+        kwargs.entry("enable_thinking").or_insert(thinks.into());
+        kwargs.entry("reasoning_effort").or_insert(effort.into());
+    }
+    if let Some(documents) = documents {
+        kwargs.entry("documents").or_insert(documents.into());
+    }
+    Ok(kwargs)
+}
+
+/// What `reasoning_effort` may be.
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];

@@ -4,6 +4,10 @@
 pub const ANSWERS_MAX: usize = 128;
 /// Most prompts in one `/v1/completions` request.
 pub const PROMPTS_MAX: usize = 1_024;
+/// Most inputs in one `/v1/embeddings` request, as in OpenAI's API.
+pub const INPUTS_MAX: usize = 2_048;
+/// Most tokens that `/detokenize` takes.
+pub const DETOKENIZED_MAX: usize = 1 << 19;
 /// Most messages in one chat.
 pub const MESSAGES_MAX: usize = 4_096;
 /// Most items in the input of a responses request.

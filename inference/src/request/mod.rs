@@ -6,6 +6,7 @@
 mod chat;
 mod completion;
 mod defaults;
+mod embedding;
 mod error;
 pub mod limits;
 mod logits;
@@ -16,12 +17,16 @@ mod other_fields;
 mod parse;
 mod responses;
 mod structured;
+mod tokenize;
 mod tools;
 mod unsupported;
 
 pub use chat::{CheckedChat, check_chat, check_conversation};
 pub use completion::{CheckedCompletion, PromptInput, check_completion};
 pub use defaults::{DefaultsError, SamplingDefaults};
+pub use embedding::{
+    CheckedEmbedding, EmbeddingForm, check_embedding, empty_input, input_too_long,
+};
 pub use error::{RequestError, RequestErrorKind};
 pub use logprobs::LogprobsOptions;
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
@@ -31,6 +36,7 @@ pub use responses::{
     responses_terms,
 };
 pub use structured::{AskedGrammar, grammar_error};
+pub use tokenize::{CheckedTokenize, TokenizeInput, check_detokenize, check_tokenize};
 pub use tools::{Function, ToolChoice, ToolUse};
 
 /// What is known of the model when a request is checked.

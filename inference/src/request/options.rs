@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use super::{
-    AskedGrammar, LogprobsOptions, ModelFacts, RequestError, limits, logits,
+    AskedGrammar, LogprobsOptions, ModelFacts, RequestError, embedding, limits, logits,
     structured::asked_grammar, unsupported,
 };
 use crate::{openai::GenerationOptions, sampling::SamplingParams};
@@ -77,22 +77,13 @@ impl CheckedOptions {
         facts: &ModelFacts,
     ) -> Result<Self, RequestError> {
         let model = served_name(options.model.as_deref(), &facts.served_names)?;
+        embedding::refuse_other_runner(facts, false)?;
         unsupported::refuse_shared(&options)?;
         let answers = answers(options.n, facts)?;
         let grammar = asked_grammar(&options)?;
         let sampling = sampling(&options, length, facts)?;
         let streaming = streaming(&options)?;
-        let user = options.user.filter(|user| !user.is_empty());
-        if user
-            .as_ref()
-            .is_some_and(|user| user.len() > limits::USER_BYTES_MAX)
-        {
-            let max = limits::USER_BYTES_MAX;
-            return Err(RequestError::invalid(
-                "user",
-                format!("user: at most {max} bytes"),
-            ));
-        }
+        let user = user(options.user)?;
         Ok(Self {
             model,
             answers,
@@ -190,6 +181,18 @@ impl CheckedOptions {
     }
 }
 
+/// `user`, if it says who.
+pub(super) fn user(user: Option<String>) -> Result<Option<String>, RequestError> {
+    let max = limits::USER_BYTES_MAX;
+    match user.filter(|user| !user.is_empty()) {
+        Some(user) if user.len() > max => Err(RequestError::invalid(
+            "user",
+            format!("user: at most {max} bytes"),
+        )),
+        user => Ok(user),
+    }
+}
+
 /// A 400 for a prompt that leaves no room for an answer. `tokens` is how many it has, or at least has.
 /// LangChain and LiteLLM know the error by its words ("prompt is too long", "maximum context length").
 pub fn prompt_too_long(
@@ -206,7 +209,7 @@ pub fn prompt_too_long(
     )
 }
 
-fn served_name(asked: Option<&str>, served: &[String]) -> Result<String, RequestError> {
+pub(super) fn served_name(asked: Option<&str>, served: &[String]) -> Result<String, RequestError> {
     match asked {
         None => Ok(served.first().cloned().unwrap_or_default()),
         Some(asked) if served.iter().any(|name| name == asked) => Ok(asked.to_owned()),
@@ -352,7 +355,7 @@ fn stop_strings(stop: Vec<String>) -> Result<Vec<Arc<str>>, RequestError> {
     Ok(stop.into_iter().map(Arc::from).collect())
 }
 
-fn cache_salt(salt: Option<String>) -> Result<Option<Arc<str>>, RequestError> {
+pub(super) fn cache_salt(salt: Option<String>) -> Result<Option<Arc<str>>, RequestError> {
     let max = limits::CACHE_SALT_BYTES_MAX;
     salt.map(|salt| match salt.len() {
         len if (1..=max).contains(&len) => Ok(Arc::from(salt)),

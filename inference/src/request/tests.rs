@@ -439,3 +439,18 @@ fn each_bad_member_of_a_message_is_named() {
         assert_eq!(error.param, Some(format!("messages[0].{param}")), "{error}");
     }
 }
+
+#[test]
+fn effort_and_documents_are_variables_of_the_template() {
+    let kwargs = |extra| chat(extra).unwrap().input.kwargs;
+    let effort = kwargs(json!({"reasoning_effort": "none", "documents": [{"text": "a"}]}));
+    let expected =
+        json!({"enable_thinking": false, "reasoning_effort": "none", "documents": [{"text": "a"}]});
+    assert_eq!(Value::from(effort), expected);
+    let own =
+        json!({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}});
+    let expected = json!({"enable_thinking": false, "reasoning_effort": "low"});
+    assert_eq!(Value::from(kwargs(own)), expected);
+    let error = chat(json!({"reasoning_effort": "huge"})).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("reasoning_effort"));
+}

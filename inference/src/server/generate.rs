@@ -157,7 +157,11 @@ pub(super) fn job(
     })
 }
 
-fn render(serving: &Serving, input: &crate::prompt::ChatInput) -> Result<String, ApiError> {
+/// The text of a chat, by the model's template.
+pub(super) fn render(
+    serving: &Serving,
+    input: &crate::prompt::ChatInput,
+) -> Result<String, ApiError> {
     let Some(template) = &serving.template else {
         return Err(RequestError::invalid(
             "messages",

@@ -26,6 +26,9 @@ pub const HTTP2_STREAMS_MAX: u32 = 256;
 pub const HTTP2_RESETS_MAX: usize = 64;
 /// Bodies up to this are checked and tokenized where they arrive, larger ones on a thread of their own.
 pub const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
+/// Longest text that `/tokenize` takes, or one input of `/v1/embeddings`, in bytes: tokenizers read a text
+/// to its end before anyone can count.
+pub const TOKENIZED_BYTES_MAX: usize = 4 << 20;
 /// Threads that check and tokenize large bodies; further bodies wait.
 pub const BLOCKING_THREADS_MAX: usize = 4;
 /// Threads that serve connections. The model's threads need the cores.

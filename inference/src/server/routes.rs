@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::{
-    body, envelope,
+    body, embeddings, envelope,
     error::ApiError,
     format::{Endpoint, Format},
     generate, openapi, probes,
@@ -18,6 +18,7 @@ use super::{
     respond::{self, Gates},
     responses, sse,
     state::{Serving, SharedState},
+    tokenize,
 };
 use crate::{
     openai::{Model, ModelList},
@@ -38,6 +39,9 @@ pub(super) fn router(state: SharedState) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/completions", post(completions))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .route("/v1/responses", post(responses::create))
         .route(
             "/v1/responses/{id}",

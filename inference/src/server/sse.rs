@@ -103,7 +103,8 @@ pub(super) async fn or_keep_alive<T>(
     }
 }
 
-fn data(value: &impl Serialize) -> Bytes {
+/// One server-sent event: `data: {json}` and an empty line.
+pub fn data(value: &impl Serialize) -> Bytes {
     let json = serde_json::to_vec(value).unwrap_or_default();
     [b"data: ", json.as_slice(), b"\n\n"].concat().into()
 }

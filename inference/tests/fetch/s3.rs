@@ -21,6 +21,9 @@ fn bucket() -> Bucket {
         ("team/m/tokenizer.json", content(20_000)),
         ("team/m/model.safetensors", content(3_000_000)),
         ("team/m/README.md", b"x".to_vec()),
+        ("team/m/modules.json", b"[]".to_vec()),
+        ("team/m/1_Pooling/config.json", b"{}".to_vec()),
+        ("team/m/1_Pooling/README.md", b"x".to_vec()),
         ("team/m/sub/model.safetensors", b"x".to_vec()),
         ("team/m2/config.json", b"x".to_vec()),
         ("one/m.gguf", content(50_000)),
@@ -49,8 +52,16 @@ fn a_prefix_of_a_bucket_is_a_model() {
     let bucket = bucket();
     let machine = machine(&bucket);
     let folder = machine.pulled(MODEL);
-    let wanted = [".candela.json", "config.json", WEIGHTS, "tokenizer.json"];
+    let wanted = [
+        ".candela.json",
+        "1_Pooling",
+        "config.json",
+        WEIGHTS,
+        "modules.json",
+        "tokenizer.json",
+    ];
     assert_eq!(names(&folder), wanted);
+    assert_eq!(names(&folder.join("1_Pooling")), ["config.json"]);
     assert_eq!(fs::read(folder.join(WEIGHTS)).unwrap(), content(3_000_000));
     bucket.behaviour.lock().unwrap().starts.clear();
     assert_eq!(machine.pulled("s3://models/team/m/"), folder);

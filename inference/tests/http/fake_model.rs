@@ -9,7 +9,8 @@ use std::sync::{
 };
 
 use candela_engine::{
-    engine::{Batch, Runner, RunnerError, RunnerType},
+    engine::{Batch, Pooled, Runner, RunnerError, RunnerType},
+    model::Embeddings,
     prompt::{ChatTemplate, TemplateFiles, Tokenizer},
     request::SamplingDefaults,
     sampling::Logits,
@@ -96,7 +97,33 @@ impl Runner for FakeRunner {
         }
         Ok(())
     }
+
+    /// Of each text: its first and last token, how many it has, and a 1.
+    fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> Result<(), RunnerError> {
+        self.0.pass();
+        self.0.1.fetch_add(batch.input_ids.len(), Ordering::Relaxed);
+        pooled.width = VECTOR_WIDTH;
+        pooled.data.clear();
+        for span in batch.cu_seqlens_q.windows(2) {
+            let ids = &batch.input_ids[span[0] as usize..span[1] as usize];
+            if ids.contains(&u32::from(b'$')) {
+                return Err(RunnerError("the device is gone".to_owned()));
+            }
+            let number = if ids.contains(&u32::from(b'#')) {
+                f32::NAN
+            } else {
+                1.0
+            };
+            let ends = [ids[0] as f32, ids[ids.len() - 1] as f32];
+            pooled.data.extend(ends);
+            pooled.data.extend([ids.len() as f32, number]);
+        }
+        Ok(())
+    }
 }
+
+/// Numbers of a vector of the fake model.
+pub(crate) const VECTOR_WIDTH: usize = 4;
 
 fn next_token(last: u32) -> u32 {
     match u8::try_from(last) {
@@ -134,6 +161,23 @@ pub(crate) fn parts(gate: &Gate) -> ModelParts {
         dtype: "float32",
         runner_type: RunnerType::Generate,
         embeddings: None,
+    }
+}
+
+/// The parts of the fake model, run to make vectors.
+pub(crate) fn pooling_parts(gate: &Gate) -> ModelParts {
+    ModelParts {
+        runner_type: RunnerType::Pooling {
+            whole_prompts: true,
+        },
+        embeddings: Some(Embeddings {
+            dimensions: VECTOR_WIDTH,
+            pooling: "the ends".to_owned(),
+            normalize: true,
+            lowercase: false,
+            matryoshka: Some(vec![2, 3]),
+        }),
+        ..parts(gate)
     }
 }
 

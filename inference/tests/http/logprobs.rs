@@ -344,3 +344,48 @@ fn every_chunk_with_usage_knows_the_cached_tokens() {
     assert_eq!(cached(&server), vec![json!(0); 4]);
     assert_eq!(cached(&server), vec![json!(96); 4]);
 }
+
+#[test]
+fn a_responses_text_has_log_probabilities_when_they_are_included() {
+    let server = server::start(|_| {});
+    let (likely, other) = likely_and_not();
+    let mut body = json!({
+        "input": "a", "max_output_tokens": 2, "include": ["message.output_text.logprobs"],
+        "top_logprobs": 2,
+    });
+    let check = |tokens: &Value| {
+        let tokens = tokens.as_array().unwrap();
+        assert_eq!(tokens.len(), 2);
+        for (token, text) in tokens.iter().zip(["b", "c"]) {
+            assert_eq!(
+                (&token["token"], &token["bytes"]),
+                (&json!(text), &json!(text.as_bytes()))
+            );
+            assert_close(&token["logprob"], likely);
+            assert_close(&token["top_logprobs"][1]["logprob"], other);
+        }
+    };
+    let reply = server.post("/v1/responses", &body).json();
+    check(&reply["output"][0]["content"][0]["logprobs"]);
+    body["stream"] = json!(true);
+    let events = server.post("/v1/responses", &body);
+    let events = events
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "));
+    let events: Vec<Value> = events
+        .map(|event| serde_json::from_str(event).unwrap())
+        .collect();
+    let of = |kind: &str| {
+        events
+            .iter()
+            .filter(|event| event["type"] == kind)
+            .collect::<Vec<_>>()
+    };
+    let deltas = of("response.output_text.delta");
+    let joined = deltas
+        .iter()
+        .flat_map(|event| event["logprobs"].as_array().unwrap().clone());
+    check(&joined.collect());
+    check(&of("response.output_text.done")[0]["logprobs"]);
+}

@@ -40,6 +40,11 @@ pub(crate) fn start_scripted(change: impl FnOnce(&mut EngineFlags)) -> Server {
     ready(launch(scripted_model::parts, change))
 }
 
+/// A ready server whose model makes vectors.
+pub(crate) fn start_pooling(change: impl FnOnce(&mut EngineFlags)) -> Server {
+    ready(launch(fake_model::pooling_parts, change))
+}
+
 /// A server that cannot load its model with these flags.
 pub(crate) fn start_failing(change: impl FnOnce(&mut EngineFlags)) -> Server {
     let server = start_loading(change);

@@ -197,6 +197,10 @@ impl EncoderConfig {
 
     fn read(keys: &Keys, family: &EncoderFamily) -> Result<Self, ConfigError> {
         refuse_unsupported(keys)?;
+        // What these mean for decoders means nothing here.
+        for key in ["eos_token_id", "tie_word_embeddings"] {
+            keys.value(key);
+        }
         if keys.flag("is_decoder")? == Some(true) {
             return Err(keys.unsupported("is_decoder"));
         }
@@ -289,3 +293,7 @@ fn activation(keys: &Keys, key: &'static str) -> Result<Activation, ConfigError>
         Some(_) => Err(keys.unsupported(key)),
     }
 }
+
+#[cfg(test)]
+#[path = "encoder_tests.rs"]
+mod tests;

@@ -19,10 +19,7 @@ use self::{
 };
 use super::rope::RopeParameters;
 
-pub(super) use self::{
-    encoder::{EncoderConfig, EncoderNames},
-    model::ModelConfig,
-};
+pub(super) use self::{encoder::EncoderConfig, model::ModelConfig};
 
 /// `config.json` describes something that is not done here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

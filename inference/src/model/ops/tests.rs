@@ -161,8 +161,63 @@ proptest! {
         window in prop::option::of(1usize..90), softcap in prop::option::of(0.2f32..3.0),
     ) {
         for dtype in DTYPES {
-            let sizes = Sizes { kv_heads, group, dim, window, softcap };
+            let sizes = Sizes { kv_heads, group, dim, window, softcap, causal: true };
             check_attention(&lens, &sizes, seed, dtype);
+        }
+    }
+
+    #[test]
+    fn attention_that_is_not_causal_is_softmax_over_the_whole_sequence(
+        lens in prop::collection::vec(1usize..90, 1..4), heads in 1usize..4, dim in 1usize..40,
+        seed: u64,
+    ) {
+        let lens: Vec<(usize, usize)> = lens.into_iter().map(|len| (0, len)).collect();
+        let (window, softcap) = (None, None);
+        for dtype in DTYPES {
+            let sizes =
+                Sizes { kv_heads: heads, group: 1, dim, window, softcap, causal: false };
+            check_attention(&lens, &sizes, seed, dtype);
+        }
+    }
+
+    #[test]
+    fn layer_norm_has_mean_bias_and_variance_weight(t in 1usize..6, d in 2usize..80, seed: u64) {
+        for dtype in DTYPES {
+            let (x, w) = (random(seed, &[t, d], dtype), random(seed ^ 1, &[d], dtype));
+            let b = random(seed ^ 2, &[d], dtype);
+            let (xs, ws, bs) = (numbers(&x), numbers(&w), numbers(&b));
+            let expected: Vec<f32> = xs.chunks(d).flat_map(|row| {
+                let mean = row.iter().sum::<f32>() / d as f32;
+                let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / d as f32;
+                let normed = move |v: &f32| (v - mean) / (variance + 1e-6).sqrt();
+                row.iter().zip(ws.iter().zip(&bs)).map(move |(v, (w, b))| normed(v) * w + b)
+                    .collect::<Vec<_>>()
+            }).collect();
+            let norm = LayerNorm::new(&w, &b, 1e-6).unwrap();
+            assert_close(&norm.forward(&x).unwrap(), &expected, dtype, "layer_norm");
+        }
+    }
+
+    #[test]
+    fn activations_are_the_functions_of_their_names(t in 1usize..6, f in 1usize..80, seed: u64) {
+        // Abramowitz & Stegun 7.1.26: within 1.5e-7.
+        fn erf(x: f64) -> f64 {
+            let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
+            let tail = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+            let tail = tail.iter().fold(0.0, |sum, factor| (sum + factor) * t);
+            (1.0 - tail * (-x * x).exp()).copysign(x)
+        }
+        for dtype in DTYPES {
+            let x = random(seed, &[t, f], dtype);
+            let check = |activation, function: fn(f64) -> f64| {
+                let expected: Vec<f32> =
+                    numbers(&x).iter().map(|&x| function(f64::from(x)) as f32).collect();
+                let seen = x.apply_op1_no_bwd(&Activate(activation)).unwrap();
+                assert_close(&seen, &expected, dtype, "activate");
+            };
+            check(Activation::Gelu, |x| 0.5 * x * (1.0 + erf(x / 2f64.sqrt())));
+            check(Activation::Relu, |x| x.max(0.0));
+            check(Activation::Silu, |x| x / (1.0 + (-x).exp()));
         }
     }
 }
@@ -174,6 +229,7 @@ struct Sizes {
     dim: usize,
     window: Option<usize>,
     softcap: Option<f32>,
+    causal: bool,
 }
 
 /// Sequences of `past + new` tokens, of which `new` are in the batch, blocks dealt out in disorder.
@@ -184,6 +240,7 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
         dim,
         window,
         softcap,
+        causal,
     } = sizes;
     let heads = kv_heads * group;
     let blocks_of = |&(past, new): &(usize, usize)| (past + new).div_ceil(BLOCK_TOKENS);
@@ -213,6 +270,7 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
     let op = PagedAttention {
         causal: true,
         batch: &batch,
+        causal,
         scale: 0.25,
         softcap,
         window,
@@ -239,7 +297,8 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
                 };
                 let seen = |p: usize| window.is_none_or(|window| p + window > past + row);
                 let weight = |p: usize| if seen(p) { score(p).exp() } else { 0.0 };
-                let weights: Vec<f32> = (0..=past + row).map(weight).collect();
+                let last = if causal { past + row } else { past + new - 1 };
+                let weights: Vec<f32> = (0..=last).map(weight).collect();
                 let total: f32 = weights.iter().sum();
                 expected.extend((0..dim).map(|d| {
                     let products = weights.iter().enumerate();

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{operation::Operation, schemas::Schemas};
 use crate::{
     openai::{
-        ChatChunk, ChatCompletion, ChatRequest, Completion, CompletionRequest, ErrorBody,
-        GenerationOptions, Model, ModelList,
+        ChatChunk, ChatCompletion, ChatRequest, Completion, CompletionRequest, DetokenizeRequest,
+        DetokenizeResponse, EmbeddingRequest, EmbeddingResponse, ErrorBody, GenerationOptions,
+        Model, ModelList, TokenizeRequest, TokenizeResponse,
         responses::{NumberedEvent, ResponseDeleted, ResponseObject, ResponsesRequest},
     },
     request::RESPONSES_SHARED_FIELDS,
@@ -23,6 +24,7 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(models(schemas));
     all.extend(generation(schemas));
     all.extend(responses(schemas));
+    all.extend(without_generation(schemas));
     all
 }
 
@@ -118,6 +120,53 @@ fn responses(schemas: &mut Schemas) -> Vec<Operation> {
             .json(&schemas.answer::<ResponseDeleted>()),
     ]
 }
+
+/// Vectors, and the tokenizer by itself.
+fn without_generation(schemas: &mut Schemas) -> Vec<Operation> {
+    let embed = schemas.body("EmbeddingRequest");
+    let embed = embed.fields::<EmbeddingRequest>().done();
+    let tokenize = schemas
+        .body("TokenizeRequest")
+        .fields::<TokenizeRequest>()
+        .fields_among::<ChatRequest>(|field| CONVERSATION_FIELDS.contains(&field))
+        .done();
+    let detokenize = schemas.body("DetokenizeRequest");
+    let detokenize = detokenize.fields::<DetokenizeRequest>().done();
+    vec![
+        generates(
+            "/v1/embeddings",
+            "createEmbedding",
+            "Vectors of texts",
+            &embed,
+        )
+        .json(&schemas.answer::<EmbeddingResponse>()),
+        Operation::post(
+            "/tokenize",
+            "tokenize",
+            "Tokens of a text or a chat",
+            &tokenize,
+        )
+        .fails(&[404, 503])
+        .json(&schemas.answer::<TokenizeResponse>()),
+        Operation::post(
+            "/detokenize",
+            "detokenize",
+            "The text of tokens",
+            &detokenize,
+        )
+        .fails(&[404, 503])
+        .json(&schemas.answer::<DetokenizeResponse>()),
+    ]
+}
+
+/// Fields of a chat that decide its prompt, its messages aside.
+const CONVERSATION_FIELDS: [&str; 5] = [
+    "tools",
+    "tool_choice",
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template_kwargs",
+];
 
 /// Events of the older routes.
 const DATA_EVENTS: &str = "Events of `data: <JSON>`; the last one is `data: [DONE]`.";

@@ -35,6 +35,14 @@ const ROUTES: &[(&str, &str)] = &[
         "[below](#post-v1chatcompletions)",
     ),
     ("POST /v1/completions", "[below](#post-v1completions)"),
+    (
+        "POST /v1/embeddings",
+        "vectors of texts ([guide](../guide/embeddings.md#request))",
+    ),
+    (
+        "POST /tokenize, POST /detokenize",
+        "the tokens of a text or a chat, and back ([guide](../guide/embeddings.md#tokenize-detokenize))",
+    ),
 ];
 
 const HEADERS_IN: &[(&str, &str)] = &[

@@ -1,13 +1,16 @@
 # What a person types. CARGO_TARGET_DIR and CANDELA_CACHE say where things are built and kept; both default to the user's cache.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/candela/target
 export CANDELA_CACHE ?= $(HOME)/.cache/candela
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test images bed help
+.PHONY: demo test images bed fuzz slow-peers help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
 	@echo 'make test    run every test; on a bare Debian machine as root that includes a real Kubernetes'
 	@echo 'make images  build the container images of both programs'
+	@echo 'make fuzz    run every fuzz target, FUZZ_SECONDS each (600)'
+	@echo 'make slow-peers  what a good client sees beside a thousand slow ones'
 	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand'
 
 demo:
@@ -18,6 +21,13 @@ test:
 
 images:
 	@tests/setup/images.sh
+
+# Two targets at a time. Needs the nightly toolchain and a C++ compiler.
+fuzz:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/setup/fuzz.sh
+
+slow-peers:
+	@programs=$$(tests/setup/release.sh) && python3 tests/abuse/slow_peers.py "$$programs/candela-engine"
 
 bed:
 	@tests/setup/install.sh

@@ -49,8 +49,17 @@ parity() {
     tests/parity/run.sh --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
 }
 
+templates() {
+    cargo build --locked --workspace --example render &&
+        tests/parity/run.sh --suite tests/parity/templates.py --render "$CARGO_TARGET_DIR/debug/examples/render"
+}
+
 long_context() {
     tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
+sampling() {
+    tests/parity/run.sh --suite tests/parity/sampling.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
 gguf() {
@@ -63,6 +72,14 @@ embeddings() {
 
 clients() {
     tests/clients/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
+}
+
+openapi() {
+    tests/openapi/run.sh "$CANDELA_PROGRAMS/candela-engine"
+}
+
+structured() {
+    tests/structured/run.sh --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
 demo() {
@@ -85,16 +102,20 @@ section clippy cargo clippy --locked --workspace --all-targets --test cluster --
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace
 section hub tests/hub/run.sh
+section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")
     CANDELA_IMAGES=$(cat "$logs/images")
     export CANDELA_PROGRAMS CANDELA_IMAGES
     section demo demo
+    section openapi openapi
     section parity parity
     section long-context long_context
+    section sampling sampling
     section gguf gguf
     section embeddings embeddings
     section clients clients
+    section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
     section cluster cluster

@@ -13,19 +13,19 @@ def text(rng, shortest=0):
     return rng.choice(["", "", " ", "\n"]) + words + rng.choice(["", "", " ", "\n"])
 
 
-def value(rng, depth=0):
-    """Any JSON."""
+def value(rng, depth=0, exponents=True):
+    """Any JSON, or JSON without numbers that are written with an exponent."""
     kind = rng.randrange(8 if depth < 2 else 6)
     if kind == 6:
         return [value(rng, depth + 1) for _ in range(rng.randint(0, 2))]
     if kind == 7:
         return {rng.choice(KEYS): value(rng, depth + 1) for _ in range(rng.randint(0, 2))}
     scalars = [None, rng.random() < 0.5, rng.randint(-5, 10**12), text(rng)]
-    scalars += [rng.choice([0.1, -2.5, 1e-7, 3e22, 1e16, 12345.678, 100.0])]
+    scalars += [rng.choice([0.1, -2.5, 12345.678, 100.0] + [1e-7, 3e22, 1e16] * exponents)]
     return rng.choice(scalars)
 
 
-def parameters(rng):
+def parameters(rng, family):
     """The schema of a function's arguments."""
     properties = {}
     for key in rng.sample(KEYS, rng.randint(0, 3)):
@@ -34,13 +34,13 @@ def parameters(rng):
         if kind == "array":
             properties[key]["items"] = {"type": "integer"}
         if rng.random() < 0.2:
-            properties[key]["enum"] = [value(rng, 2)]
+            properties[key]["enum"] = [value(rng, 2, exponents=not family.prints_tools)]
     return {"type": "object", "properties": properties, "required": list(properties)[:1]}
 
 
-def tool(rng, number):
+def tool(rng, number, family):
     """A function."""
-    function = {"name": f"do_{number}", "description": text(rng), "parameters": parameters(rng)}
+    function = {"name": f"do_{number}", "description": text(rng), "parameters": parameters(rng, family)}
     return {"type": "function", "function": function}
 
 
@@ -89,7 +89,7 @@ def request(rng, family):
     """A body of `/v1/chat/completions`."""
     body = {"messages": messages(rng, family)}
     if rng.random() < family.tools:
-        body["tools"] = [tool(rng, number) for number in range(rng.randint(1, 3))]
+        body["tools"] = [tool(rng, number, family) for number in range(rng.randint(1, 3))]
     kwargs = {name: rng.choice(values) for name, values in family.kwargs.items() if rng.random() < 0.5}
     if kwargs:
         body["chat_template_kwargs"] = kwargs

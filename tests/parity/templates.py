@@ -30,14 +30,27 @@ TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
 class Family:
-    """A template, and what conversations it is tried with: shares, and the variables that it reads."""
+    """A template, and what conversations it is tried with: shares, and the variables that it reads.
+
+    `form` is how its calls are to be read. A template with `prints_tools` prints tools as Python's `repr` does; numbers
+    with an exponent are then the one thing that the engine writes otherwise, 1e16 for 1e+16."""
 
     def __init__(
-        self, *, reads="text", calls=0.4, tools=0.5, system=0.5, reasoning=0.0, continued=0.5, kwargs=None, form=None
+        self,
+        *,
+        reads="text",
+        calls=0.4,
+        tools=0.5,
+        system=0.5,
+        reasoning=0.0,
+        continued=0.5,
+        kwargs=None,
+        form=None,
+        prints_tools=False,
     ):
         self.reads, self.calls, self.tools, self.system = reads, calls, tools, system
         self.reasoning, self.continued, self.kwargs, self.form = reasoning, continued, kwargs or {}, form
-        self.sends_parts = True
+        self.sends_parts, self.prints_tools = True, prints_tools
 
 
 FAMILIES = {
@@ -57,7 +70,7 @@ FAMILIES = {
         calls=0.1,
         kwargs={"thinking": [True, False], "controls": [{"length": "long"}], "documents": [[{"title": "a", "text": "b"}]]},
     ),
-    "smollm3": Family(calls=0.2, kwargs={"enable_thinking": [True, False]}),
+    "smollm3": Family(calls=0.2, kwargs={"enable_thinking": [True, False]}, prints_tools=True),
     "olmo2": Family(calls=0.1),
     "deepseek_r1": Family(reasoning=0.3),
     "parts": Family(reads="parts", calls=0.1),

@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use super::{request::Event, sequence::Sequence};
 pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
-use crate::sampling::{Logits, SampleError, TokenLogprobs};
+use crate::{
+    model::runner::BLOCK_TOKENS,
+    sampling::{Logits, SampleError, TokenLogprobs},
+};
 
 /// What was found of a prompt so far. It outlives a preemption: what is found is not computed again.
 #[derive(Debug)]
@@ -55,9 +58,7 @@ impl Sequence {
     /// Full blocks at the beginning that need not be computed for their logits.
     pub(super) fn skippable_blocks(&self) -> usize {
         let tokens = self.prompt_scores.as_ref().map(|scores| scores.found.len());
-        tokens.map_or(usize::MAX, |tokens| {
-            tokens / crate::model::runner::BLOCK_TOKENS
-        })
+        tokens.map_or(usize::MAX, |tokens| tokens / BLOCK_TOKENS)
     }
 
     /// Scores the prompt's tokens of the step by `logits`, whose row `first` is the first of this sequence.
@@ -81,12 +82,14 @@ impl Sequence {
         Ok(())
     }
 
-    /// The log probabilities of a prompt that is computed, once, for whoever listens.
+    /// The log probabilities of the whole prompt, once, for whoever listens.
     pub(super) fn prompt_event(&mut self) -> Option<Event> {
-        let found = self.prompt_scores.take()?.found;
-        assert_eq!(found.len() + 1, self.request.prompt.len(), "all are found");
+        let all = self.request.prompt.len() - 1;
+        let scores = self
+            .prompt_scores
+            .take_if(|scores| scores.found.len() == all)?;
         Some(Event {
-            prompt_logprobs: Some(found.into()),
+            prompt_logprobs: Some(scores.found.into()),
             ..self.event(None, None)
         })
     }

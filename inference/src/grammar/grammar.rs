@@ -81,15 +81,15 @@ impl Grammar {
     /// # Errors
     /// As [`Grammar::json_schema`].
     pub fn json_schema_with(schema: &Value, options: SchemaOptions) -> Result<Self, GrammarError> {
-        let text = schema::prepare(schema, options).to_string();
+        let text = schema::prepare(schema, options)?.to_string();
         within("the schema", text.len(), limits::SCHEMA_BYTES_MAX)?;
         Ok(Self::Json(text))
     }
 
     /// Any JSON object.
     pub fn json_object(options: SchemaOptions) -> Self {
-        let object = serde_json::json!({"type": "object"});
-        Self::Json(schema::prepare(&object, options).to_string())
+        Self::json_schema_with(&serde_json::json!({"type": "object"}), options)
+            .expect("a schema within all bounds")
     }
 
     /// A regular expression (the syntax of Rust's `regex` crate) that the whole answer matches.

@@ -10,16 +10,19 @@ pub const REGEX_BYTES_MAX: usize = 16 << 10;
 pub const CHOICES_BYTES_MAX: usize = 64 << 10;
 /// Longest context-free grammar.
 pub const GRAMMAR_BYTES_MAX: usize = 64 << 10;
-/// Parentheses, brackets and braces that may be open at once in an expression or a grammar.
+/// Parentheses that may be open at once in GBNF. llguidance has such bounds of its own for the others.
 pub const NESTING_MAX: usize = 64;
+/// Properties of one object in a schema, and alternatives of one `anyOf`, `oneOf` or `allOf`. Those that
+/// may be absent are all looked at before each key.
+pub const SCHEMA_MEMBERS_MAX: usize = 1_000;
 /// Work of building a grammar's lexer, in llguidance's units (about 50 000 a millisecond).
-pub const LEXER_BUILD_FUEL: u64 = 1_000_000;
+pub const LEXER_BUILD_FUEL: u64 = 500_000;
 /// Work of the lexer for one mask, in llguidance's units (about 14 000 a millisecond).
 pub const LEXER_STEP_FUEL: u64 = 200_000;
 /// Earley items for one mask (about 20 000 a millisecond).
 pub const STEP_ITEMS_MAX: usize = 50_000;
 /// Earley items of one row.
-pub const ROW_ITEMS_MAX: usize = 2_000;
+pub const ROW_ITEMS_MAX: usize = 8_000;
 /// States of a branch's lexer, each one or two kB.
 pub const LEXER_STATES_MAX: usize = 50_000;
 /// Symbols of a compiled grammar.

@@ -7,7 +7,7 @@ use llguidance::{
 };
 use serde_json::Value;
 
-use super::{Grammar, GrammarError, Structure, Tagged, Vocabulary, limits};
+use super::{Grammar, GrammarError, Structure, Tagged, Vocabulary};
 
 /// Any text.
 const TEXT: &str = "TEXT: /(?s:.*)/\n";
@@ -49,17 +49,13 @@ impl Lowered<'_> {
                 GrammarWithLexer::from_json_schema(schema)
             }
             Grammar::Regex(expression) => {
-                bounded_nesting(expression)?;
                 lark(format!("start: /{}/", regex_to_lark(expression, "")))
             }
             Grammar::Choice(choices) => {
                 let choices: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
                 lark(format!("start: CHOICE\nCHOICE: {}\n", choices.join(" | ")))
             }
-            Grammar::Lark(text) => {
-                bounded_nesting(text)?;
-                lark(text.clone())
-            }
+            Grammar::Lark(text) => lark(text.clone()),
             Grammar::Tagged(tagged) => lark(self.tagged(tagged)?),
             Grammar::After { end, then } => {
                 let then = self.add(then)?;
@@ -179,22 +175,4 @@ fn repeated(rule: &str, at_least: usize, at_most: Option<usize>) -> String {
         (least, None) => format!("{rule}{{{least},}}"),
         (least, Some(most)) => format!("{rule}{{{least},{most}}}"),
     }
-}
-
-/// Refuses what is nested so deeply that following it by recursion takes much stack.
-fn bounded_nesting(text: &str) -> Result<(), GrammarError> {
-    let mut depth = 0usize;
-    for byte in text.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > limits::NESTING_MAX {
-            let max = limits::NESTING_MAX;
-            let reason = format!("more than {max} parentheses are open at once");
-            return Err(GrammarError::Invalid(reason));
-        }
-    }
-    Ok(())
 }

@@ -27,6 +27,8 @@ pub use vocabulary::Vocabulary;
 #[cfg(test)]
 mod bomb_tests;
 #[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
 mod test_schemas;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{SchemaOptions, limits};
+use super::{GrammarError, SchemaOptions, limits};
 
 /// Formats that llguidance enforces. Others say something about a string that JSON Schema does not
 /// check, so they are left out rather than refused.
@@ -21,6 +21,17 @@ const LEAP_YEAR: &str = concat!(
 const DAY: &str = concat!(
     "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)",
     "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+);
+/// Host names of at most four labels, each of at most 62 characters (63 by RFC 1035), and no two hyphens
+/// in a row, as in names that stand for others.
+const HOSTNAME: &str = concat!(
+    "[a-zA-Z0-9]{1,20}(?:-[a-zA-Z0-9]{1,20}){0,2}",
+    r"(?:\.[a-zA-Z0-9]{1,20}(?:-[a-zA-Z0-9]{1,20}){0,2}){0,3}"
+);
+/// The part of an address before its `@`, of at most 62 characters (64 by RFC 5321).
+const MAILBOX: &str = concat!(
+    "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}",
+    r"(?:\.[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}){0,2}"
 );
 /// A time with its zone (RFC 3339), without leap seconds: most minutes have none.
 const TIME: &str = concat!(
@@ -41,12 +52,15 @@ const SCHEMAS: &[&str] = &[
 const NAMED_SCHEMAS: &[&str] = &["$defs", "definitions", "patternProperties", "properties"];
 
 /// The schema as it is compiled.
-pub(super) fn prepare(schema: &Value, options: SchemaOptions) -> Value {
+///
+/// # Errors
+/// [`GrammarError::Invalid`] for one with too many members in one place.
+pub(super) fn prepare(schema: &Value, options: SchemaOptions) -> Result<Value, GrammarError> {
     let mut schema = match schema {
         Value::Bool(true) => Value::Object(Map::new()),
         other => other.clone(),
     };
-    tidy(&mut schema, options);
+    tidy(&mut schema, options)?;
     if let Some(object) = schema.as_object_mut() {
         let whitespace = format!(r"[ \t\n\r]{{1,{}}}", limits::JSON_WHITESPACE_MAX);
         let own = match options.compact {
@@ -55,14 +69,14 @@ pub(super) fn prepare(schema: &Value, options: SchemaOptions) -> Value {
         };
         object.insert("x-guidance".to_owned(), own);
     }
-    schema
+    Ok(schema)
 }
 
 /// Leaves annotations out, and closes objects, in a schema and all below it. JSON that a request
 /// carries is at most 128 levels deep, so recursion is.
-fn tidy(schema: &mut Value, options: SchemaOptions) {
+fn tidy(schema: &mut Value, options: SchemaOptions) -> Result<(), GrammarError> {
     let Value::Object(object) = schema else {
-        return;
+        return Ok(());
     };
     settle_format(object);
     object.shift_remove("deprecated");
@@ -74,19 +88,36 @@ fn tidy(schema: &mut Value, options: SchemaOptions) {
     for (key, value) in object {
         match value {
             Value::Array(list) if SCHEMAS.contains(&key.as_str()) => {
-                list.iter_mut().for_each(|schema| tidy(schema, options));
+                bounded(key, list.len())?;
+                list.iter_mut()
+                    .try_for_each(|schema| tidy(schema, options))?;
             }
             Value::Object(named) if NAMED_SCHEMAS.contains(&key.as_str()) => {
-                named.values_mut().for_each(|schema| tidy(schema, options));
+                if names.contains(&key.as_str()) {
+                    bounded(key, named.len())?;
+                }
+                let mut schemas = named.values_mut();
+                schemas.try_for_each(|schema| tidy(schema, options))?;
             }
-            value if SCHEMAS.contains(&key.as_str()) => tidy(value, options),
+            value if SCHEMAS.contains(&key.as_str()) => tidy(value, options)?,
             _ => {}
         }
     }
+    Ok(())
 }
 
-/// Leaves out a format that is not enforced, and makes a pattern of those that say what day it is:
-/// llguidance's own have leap seconds in every minute and leap days in every year.
+fn bounded(keyword: &str, members: usize) -> Result<(), GrammarError> {
+    let max = limits::SCHEMA_MEMBERS_MAX;
+    match members > max {
+        true => Err(GrammarError::Invalid(format!(
+            "`{keyword}` has {members} members; at most {max} in one place"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Leaves out a format that is not enforced, and makes a pattern of those for which llguidance's own
+/// allows what validators refuse: leap days in every year, host names of any length.
 fn settle_format(object: &mut Map<String, Value>) {
     let Some(format) = object.get("format").and_then(Value::as_str) else {
         return;
@@ -96,6 +127,8 @@ fn settle_format(object: &mut Map<String, Value>) {
         "date" => Some(format!("^{}$", date())),
         "time" => Some(format!("^{TIME}$")),
         "date-time" => Some(format!("^{}T{TIME}$", date())),
+        "hostname" => Some(format!("^{HOSTNAME}$")),
+        "email" => Some(format!("^{MAILBOX}@{HOSTNAME}$")),
         format if FORMATS.contains(&format) => return,
         _ => None,
     };
@@ -113,7 +146,7 @@ mod tests {
     use super::*;
 
     fn prepared(schema: Value, options: SchemaOptions) -> Value {
-        let mut prepared = prepare(&schema, options);
+        let mut prepared = prepare(&schema, options).unwrap();
         let object = prepared.as_object_mut().expect("an object");
         assert!(object.remove("x-guidance").is_some());
         prepared
@@ -163,7 +196,7 @@ mod tests {
     #[test]
     fn a_clients_own_options_for_llguidance_do_not_count() {
         let schema = json!({"x-guidance": {"lenient": true, "item_separator": "x"}});
-        let prepared = prepare(&schema, SchemaOptions::default());
+        let prepared = prepare(&schema, SchemaOptions::default()).unwrap();
         assert_eq!(prepared["x-guidance"].get("lenient"), None);
         assert_eq!(prepared["x-guidance"].get("item_separator"), None);
     }

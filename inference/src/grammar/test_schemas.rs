@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 /// A random schema, with definitions that may refer to each other and to themselves.
 pub(super) fn schema(rng: &mut ChaCha8Rng) -> Value {
     let mut schema = any(rng, 3);
-    let definitions: Map<String, Value> = ["a", "b"]
-        .iter()
-        .map(|name| ((*name).to_owned(), any(rng, 1)))
-        .collect();
+    // Each allows something small, so that whatever refers to it can end.
+    let definitions = json!({
+        "a": {"type": "object", "properties": {"x": any(rng, 1), "y": any(rng, 1)}},
+        "b": {"type": "array", "items": any(rng, 1)},
+    });
     if let Some(object) = schema.as_object_mut() {
-        object.insert("$defs".to_owned(), definitions.into());
+        object.insert("$defs".to_owned(), definitions);
         object.insert("title".to_owned(), json!("Anything"));
     }
     schema
@@ -55,7 +56,11 @@ fn string(rng: &mut ChaCha8Rng) -> Value {
         "date-time",
         "uuid",
         "ipv4",
+        "ipv6",
         "email",
+        "hostname",
+        "duration",
+        "uri",
         "password",
     ];
     match rng.random_range(0..5) {

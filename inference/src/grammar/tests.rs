@@ -27,7 +27,7 @@ const PATIENCE: usize = 100;
 pub(super) const EOS: [u32; 2] = [2, 0];
 pub(super) const VOCAB_SIZE: usize = 2_048;
 
-fn tokenizer() -> Arc<Tokenizer> {
+pub(super) fn tokenizer() -> Arc<Tokenizer> {
     static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/tokenizer.json");
         let bytes = std::fs::read(path).unwrap();
@@ -45,10 +45,17 @@ fn compiler_for(eos: &'static [u32]) -> GrammarCompiler {
         block_size: 32,
         num_blocks: 1,
     };
-    let clock = MaskClock {
-        clock: None,
-        metrics: Metrics::new("demo", VOCAB_SIZE, cache, false),
-    };
+    let metrics = Metrics::new("demo", VOCAB_SIZE, cache, false);
+    compiler_with(
+        eos,
+        MaskClock {
+            clock: None,
+            metrics,
+        },
+    )
+}
+
+pub(super) fn compiler_with(eos: &'static [u32], clock: MaskClock) -> GrammarCompiler {
     let vocabulary = || {
         let tokens = tokenizer().token_bytes().unwrap();
         Ok(Vocabulary::new(tokens, VOCAB_SIZE, eos))
@@ -73,7 +80,9 @@ fn answer(grammar: &Arc<CompiledGrammar>, rng: &mut ChaCha8Rng) -> Option<String
     let mut tokens = Vec::new();
     while tokens.len() < TOKENS_MAX {
         let mut logits = vec![0.0f32; VOCAB_SIZE];
-        constraint.mask(&mut logits).unwrap();
+        if let Err(error) = constraint.mask(&mut logits) {
+            panic!("{error}: {:?}", tokenizer().decode(&tokens, true));
+        }
         let allowed = (0u32..).zip(&logits).filter(|(_, logit)| **logit == 0.0);
         let allowed: Vec<u32> = allowed.map(|(token, _)| token).collect();
         let ends = |token: &u32| {
@@ -122,12 +131,8 @@ fn json_validates_against_its_schema_whatever_is_drawn() {
             closed: false,
         };
         let grammar = Grammar::json_schema_with(&schema, options).unwrap();
-        let grammar = match compile(&compiler, grammar) {
-            Ok(grammar) => grammar,
-            // Definitions that are nothing but each other.
-            Err(error) if error.to_string().contains("it allows no answer") => return,
-            Err(error) => panic!("{error}: {schema}"),
-        };
+        let grammar = compile(&compiler, grammar);
+        let grammar = grammar.unwrap_or_else(|error| panic!("{error}: {schema}"));
         let validator = jsonschema::options()
             .should_validate_formats(true)
             .build(&schema)
@@ -137,16 +142,22 @@ fn json_validates_against_its_schema_whatever_is_drawn() {
                 continue;
             };
             ended.fetch_add(1, Ordering::Relaxed);
-            let value: Value = serde_json::from_str(&text)
-                .unwrap_or_else(|error| panic!("{error}: {text:?} for {schema}"));
+            let value: Value = match serde_json::from_str(&text) {
+                // JSON has numbers that no double holds.
+                Err(error) if error.to_string().contains("number out of range") => continue,
+                other => other.unwrap_or_else(|error| panic!("{error}: {text:?} for {schema}")),
+            };
             if let Err(error) = validator.validate(&value) {
                 panic!("{error}: {text} for {schema}");
             }
         }
     });
+    // Most answers end, so that the above says something; one replayed seed need not.
     let ended = ended.into_inner();
-    println!("{ended} answers");
-    assert!(ended > 300, "{ended}");
+    assert!(
+        ended > 300 || std::env::var_os("CANDELA_SEED").is_some(),
+        "{ended}"
+    );
 }
 
 #[test]

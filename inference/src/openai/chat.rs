@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Usage;
+use super::{ChoiceLogprobs, PromptLogprobs, Usage};
 
 /// The chat fields of a request; [`super::GenerationOptions`] holds the rest of the same object.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -13,9 +13,9 @@ pub struct ChatRequest {
     pub messages: Vec<ChatMessage>,
     /// OpenAI's newer name of `max_tokens`.
     pub max_completion_tokens: Option<i64>,
-    /// Not honoured.
+    /// Report the log probability of each token.
     pub logprobs: Option<bool>,
-    /// Not honoured.
+    /// Report those of so many likeliest tokens beside it.
     pub top_logprobs: Option<i64>,
     /// What the model may call.
     pub tools: Option<Vec<Value>>,
@@ -31,6 +31,10 @@ pub struct ChatRequest {
     pub continue_final_message: Option<bool>,
     /// vLLM: begin the rendered text with the model's begin-of-sequence token.
     pub add_special_tokens: Option<bool>,
+    /// How long to think, for templates that read it.
+    pub reasoning_effort: Option<String>,
+    /// vLLM: texts to answer from, for templates that read them.
+    pub documents: Option<Vec<Value>>,
     /// vLLM: more variables for the template.
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// vLLM: a template of the client's own. Refused.
@@ -94,6 +98,9 @@ pub struct ChatCompletion {
     /// With `return_token_ids`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,
+    /// With `prompt_logprobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_logprobs: Option<PromptLogprobs>,
     /// With both gates of the stats contract open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Value>,
@@ -106,8 +113,8 @@ pub struct ChatChoice {
     pub index: usize,
     /// What the model said.
     pub message: AssistantMessage,
-    /// Always null: refused in requests.
-    pub logprobs: Option<Value>,
+    /// With `logprobs`.
+    pub logprobs: Option<ChoiceLogprobs>,
     /// `stop`, `length` or `tool_calls`.
     pub finish_reason: &'static str,
     /// With `return_token_ids`.
@@ -186,8 +193,8 @@ pub struct ChatChunkChoice {
     pub index: usize,
     /// What is new.
     pub delta: ChatDelta,
-    /// Always null: refused in requests.
-    pub logprobs: Option<Value>,
+    /// With `logprobs`: of the tokens since the last chunk.
+    pub logprobs: Option<ChoiceLogprobs>,
     /// Set in the answer's last chunk.
     pub finish_reason: Option<&'static str>,
     /// With `return_token_ids`: the tokens since the last chunk.

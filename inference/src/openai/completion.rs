@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Usage;
+use super::{ChoiceLogprobs, PromptLogprobs, Usage};
 
 /// The text completion fields of a request; [`super::GenerationOptions`] holds the rest of the same
 /// object.
@@ -14,9 +14,9 @@ pub struct CompletionRequest {
     pub prompt: Prompt,
     /// Not honoured unless equal to `n`.
     pub best_of: Option<i64>,
-    /// Not honoured.
+    /// Begin the answer with the prompt.
     pub echo: Option<bool>,
-    /// Not honoured.
+    /// Report the log probability of each token, and those of so many likeliest.
     pub logprobs: Option<i64>,
     /// Not honoured.
     pub suffix: Option<String>,
@@ -71,10 +71,13 @@ pub struct CompletionChoice {
     pub index: usize,
     /// The text, or what is new of it.
     pub text: String,
-    /// Always null: refused in requests.
-    pub logprobs: Option<Value>,
+    /// With `logprobs`; in a stream of the tokens since the last chunk.
+    pub logprobs: Option<ChoiceLogprobs>,
     /// `stop` or `length`; null in a stream before the last chunk.
     pub finish_reason: Option<&'static str>,
+    /// With `prompt_logprobs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_logprobs: Option<PromptLogprobs>,
     /// With `return_token_ids`; in a stream in the first chunk of an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_token_ids: Option<Vec<u32>>,

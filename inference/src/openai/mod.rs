@@ -6,6 +6,7 @@ mod chat;
 mod completion;
 mod embedding;
 mod error;
+mod logprobs;
 mod model;
 mod options;
 pub mod responses;
@@ -23,6 +24,10 @@ pub use embedding::{
     EmbeddingObject, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, EmbeddingVector,
 };
 pub use error::{ErrorBody, ErrorObject};
+pub use logprobs::{
+    ChatLogprobs, ChatTokenLogprob, ChoiceLogprobs, CompletionLogprobs, PromptLogprobs,
+    PromptTokenLogprobs, RankedLogprob, TokenLogprob, TopLogprobs,
+};
 pub use model::{Model, ModelList};
 pub use options::{GenerationOptions, StopStrings, StreamOptions};
 pub use structured::{

@@ -30,20 +30,20 @@ pub struct GenerationOptions {
     pub stream_options: Option<StreamOptions>,
     /// Who asks, for the usage log.
     pub user: Option<String>,
-    /// Not honoured.
+    /// Lowers the logits of tokens that the answer has.
     pub presence_penalty: Option<f64>,
-    /// Not honoured.
+    /// The same, once for each time that the answer has them.
     pub frequency_penalty: Option<f64>,
-    /// Not honoured.
+    /// Added to logits, by token id.
     pub logit_bias: Option<Map<String, Value>>,
     /// What the answer must follow.
     pub response_format: Option<ResponseFormat>,
 
     /// Keep the likeliest tokens; 0 and -1 keep all.
     pub top_k: Option<i64>,
-    /// Not honoured.
+    /// Keep tokens at least so likely as this share of the likeliest.
     pub min_p: Option<f64>,
-    /// Not honoured.
+    /// Lowers the logits of tokens that prompt or answer have.
     pub repetition_penalty: Option<f64>,
     /// Tokens that end the answer.
     pub stop_token_ids: Option<Vec<i64>>,
@@ -60,8 +60,10 @@ pub struct GenerationOptions {
     /// Its former fields. Refused.
     #[serde(flatten)]
     pub guided: GuidedDecoding,
-    /// Not honoured.
-    pub prompt_logprobs: Option<Value>,
+    /// Report the log probability of each prompt token, and those of so many likeliest.
+    pub prompt_logprobs: Option<i64>,
+    /// Write the tokens of log probabilities as `token_id:…`.
+    pub return_tokens_as_token_ids: Option<bool>,
     /// Report token ids.
     pub return_token_ids: Option<bool>,
     /// Not honoured.

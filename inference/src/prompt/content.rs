@@ -46,7 +46,7 @@ impl ContentForms {
 }
 
 /// The text of all parts, one a line, as vLLM joins them.
-pub(super) fn joined(parts: &[Value]) -> String {
+fn joined(parts: &[Value]) -> String {
     let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
     texts.collect::<Vec<_>>().join("\n")
 }

@@ -8,10 +8,12 @@ mod detokenizer;
 mod json;
 mod message;
 mod parsers;
+mod python;
 mod special_tokens;
 mod stop;
 mod template;
 mod token_bytes;
+mod token_text;
 mod tokenizer;
 
 pub use answer::AnswerText;
@@ -27,6 +29,7 @@ pub use template::{
     TemplateError, TemplateFiles,
 };
 pub use token_bytes::TokenBytes;
+pub use token_text::TokenText;
 pub use tokenizer::{
     TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError, Truncation, TruncationSide,
 };

@@ -10,8 +10,9 @@ use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig};
 use serde_json::{Map, Value, json};
 
 use super::{
-    content::{ContentForms, joined, without_generation_tags},
+    content::{ContentForms, without_generation_tags},
     json::tojson,
+    python,
     special_tokens::TokenizerConfig,
 };
 
@@ -188,8 +189,12 @@ impl ChatTemplate {
         let mut context = self.special_tokens.clone();
         context.extend(input.kwargs.clone());
         let messages = input.messages.iter();
-        let messages = messages.map(|message| self.content.adapted(message));
-        context.insert("messages".to_owned(), messages.collect());
+        let mut messages: Vec<Value> = messages.map(|m| self.content.adapted(m)).collect();
+        let continued = match messages.last_mut() {
+            Some(last) if input.continue_final_message => Some(mark_end(last)?),
+            _ => None,
+        };
+        context.insert("messages".to_owned(), messages.into());
         context.insert(
             "tools".to_owned(),
             input.tools.clone().map_or(Value::Null, Value::Array),
@@ -206,10 +211,9 @@ impl ChatTemplate {
             .map_err(|error| render_error(&error))?;
         let text = String::from_utf8(text.0)
             .map_err(|_| RenderError::Refused("it wrote no UTF-8".to_owned()))?;
-        if input.continue_final_message {
-            cut_after_final(text, input)
-        } else {
-            Ok(text)
+        match continued {
+            Some(content) => cut_at_mark(text, &content),
+            None => Ok(text),
         }
     }
 }
@@ -227,7 +231,7 @@ fn environment() -> Environment<'static> {
         .build();
     environment.set_syntax(syntax.expect("Jinja's own delimiters"));
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python::unknown_method);
     environment.set_fuel(Some(TEMPLATE_FUEL));
     environment.add_filter("tojson", tojson);
     environment.add_function(
@@ -288,26 +292,38 @@ fn reason(error: &Error) -> String {
         .map_or_else(|| error.kind().to_string(), str::to_owned)
 }
 
-/// The text up to the end of the final message's content, its surrounding space aside.
-fn cut_after_final(mut text: String, input: &ChatInput) -> Result<String, RenderError> {
-    let last = match input.messages.last().map(|message| &message["content"]) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => joined(parts),
-        _ => String::new(),
+/// Stands at the end of a message that is to be continued, while it is rendered. The space at its end
+/// shows whether the template trims.
+const MARK: &str = "<candela: go on here> ";
+
+/// Puts the mark at the end of a message; returns the text that it is the end of.
+fn mark_end(message: &mut Value) -> Result<String, RenderError> {
+    let text = match &mut message["content"] {
+        Value::Array(parts) => parts.last_mut().map(|part| &mut part["text"]),
+        content => Some(content),
     };
-    let start = text
-        .rfind(last.trim())
-        .ok_or(RenderError::NothingToContinue)?;
-    // Templates trim; what space follows in the message is kept if the template kept it.
-    let whole = last.trim_start();
-    let end = start
-        + if text[start..].starts_with(whole) {
-            whole.len()
-        } else {
-            last.trim().len()
-        };
-    text.truncate(end);
-    Ok(text)
+    let Some(Value::String(text)) = text else {
+        return Err(RenderError::NothingToContinue);
+    };
+    let content = text.clone();
+    text.push_str(MARK);
+    Ok(content)
+}
+
+/// The text up to the mark. Where the template trims, the space before the mark goes as well.
+fn cut_at_mark(mut text: String, content: &str) -> Result<String, RenderError> {
+    let Some(at) = text.rfind(MARK.trim_end()) else {
+        return Err(RenderError::NothingToContinue);
+    };
+    let trims = !text[at..].starts_with(MARK);
+    text.truncate(at);
+    if trims {
+        text.truncate(text.trim_end().len());
+    }
+    match text.contains(content.trim()) {
+        true => Ok(text),
+        false => Err(RenderError::NothingToContinue),
+    }
 }
 
 #[cfg(test)]

@@ -96,14 +96,14 @@ fn bytes_of(text: &str, spelling: &Spelling) -> Option<Vec<u8>> {
 }
 
 /// The byte that `<0x0A>` stands for.
-fn fallback_byte(text: &str) -> Option<u8> {
+pub(super) fn fallback_byte(text: &str) -> Option<u8> {
     let hex = text.strip_prefix("<0x")?.strip_suffix('>')?;
     u8::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 2)
 }
 
 /// The byte that a character of GPT-2's alphabet stands for: printable ones for themselves, the others,
 /// in order, for those from U+0100.
-fn byte_of(stand_in: char) -> Option<u8> {
+pub(super) fn byte_of(stand_in: char) -> Option<u8> {
     let printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     match u32::from(stand_in) {
         code @ 0..=255 => u8::try_from(code).ok().filter(|&byte| printable(byte)),

@@ -142,19 +142,12 @@ impl Tokenizer {
     /// Tokenizes a sentence and reads it back, so that what is broken in a file is found before it
     /// serves.
     fn probe(&self) -> Result<(), TokenizerError> {
-        let probed = catch_unwind(AssertUnwindSafe(|| {
-            let encoding = self.inner.encode_fast(PROBE, true);
-            let ids = encoding
-                .map_err(|error| error.to_string())?
-                .get_ids()
-                .to_vec();
-            // In pieces, so that it takes no longer than the text.
-            let text: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
-            Ok((ids.len(), text))
-        }));
-        let (tokens, bytes) = probed
-            .unwrap_or_else(|_| Err("it panics on a sentence".to_owned()))
-            .map_err(TokenizerError::Unusable)?;
+        let encoding = self.encoding(PROBE, true);
+        let encoding = encoding.map_err(TokenizerError::Unusable)?;
+        let ids = encoding.get_ids();
+        // In pieces, so that the work is as long as the text.
+        let bytes: usize = ids.chunks(8).map(|ids| self.decode(ids, false).len()).sum();
+        let tokens = ids.len();
         if tokens > PROBE.len() * TOKENS_PER_BYTE_MAX || bytes > PROBE.len() * DECODED_GROWTH_MAX {
             let sentence = PROBE.len();
             return Err(TokenizerError::Unusable(format!(
@@ -174,11 +167,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`], or [`TokenizerError::NotInModel`] for a token beyond the model's.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special_tokens)
-            .map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        self.known(encoding.get_ids())
+        let encoding = self.encoding(text, add_special_tokens);
+        self.known(encoding.map_err(TokenizerError::Encode)?.get_ids())
     }
 
     /// The same of a text that is cut where it has too many tokens. Special tokens that are added stay.
@@ -201,7 +191,8 @@ impl Tokenizer {
         let Some(left) = asked.checked_sub(special).filter(|&left| left > 0) else {
             return Err(TokenizerError::NoRoom { asked, special });
         };
-        let mut encoding = self.inner.encode_fast(text, false).map_err(failed)?;
+        let encoding = self.encoding(text, false);
+        let mut encoding = encoding.map_err(TokenizerError::Encode)?;
         let direction = match truncation.side {
             TruncationSide::Left => TruncationDirection::Left,
             TruncationSide::Right => TruncationDirection::Right,
@@ -212,7 +203,7 @@ impl Tokenizer {
     }
 
     /// A token as the vocabulary writes it; nothing for one that it has not.
-    pub fn token_text(&self, id: u32) -> String {
+    pub fn vocabulary_entry(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_default()
     }
 
@@ -227,10 +218,17 @@ impl Tokenizer {
 
     /// The text of `ids`; bytes that are no UTF-8 become U+FFFD, ids beyond the tokenizer nothing.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
-        // Decoders fail on malformed configurations only; a token then has no text.
-        self.inner
-            .decode(ids, skip_special_tokens)
-            .unwrap_or_default()
+        // Decoders fail, or panic, on malformed configurations only; a token then has no text.
+        let decode = AssertUnwindSafe(|| self.inner.decode(ids, skip_special_tokens));
+        catch_unwind(decode).map_or_else(|_| String::new(), Result::unwrap_or_default)
+    }
+
+    /// A tokenizer whose parts contradict each other panics on some texts.
+    fn encoding(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, String> {
+        let encode = AssertUnwindSafe(|| self.inner.encode_fast(text, special));
+        catch_unwind(encode)
+            .map_err(|_| "the tokenizer panicked".to_owned())?
+            .map_err(|error| error.to_string())
     }
 
     /// A number of tokens, at least `tokens_max`, that `text` certainly has; `None` if it may have less.
@@ -245,12 +243,7 @@ impl Tokenizer {
             return None;
         }
         let beginning = &text[..text.floor_char_boundary(bytes)];
-        let tokens = self
-            .inner
-            .encode_fast(beginning, false)
-            .ok()?
-            .get_ids()
-            .len();
+        let tokens = self.encoding(beginning, false).ok()?.get_ids().len();
         let fewest = tokens.saturating_sub(BEGINNING_SLACK_TOKENS);
         (fewest >= tokens_max).then_some(fewest)
     }

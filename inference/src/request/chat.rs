@@ -1,11 +1,14 @@
 //! A checked chat request.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    AnswerLength, CheckedOptions, ModelFacts, RequestError, ToolUse, limits,
+    AnswerLength, CheckedOptions, FieldRoute, LogprobsOptions, ModelFacts, RequestError, ToolUse,
+    limits,
     messages::template_message,
-    options, parse,
+    options,
+    other_fields::refuse_other_fields,
+    parse,
     tools::{self, ToolFields},
     unsupported,
 };
@@ -31,7 +34,9 @@ pub struct CheckedChat {
 /// # Errors
 /// [`RequestError`]: a 400 naming the field, or a 404 for an unknown model.
 pub fn check_chat(body: &[u8], facts: &ModelFacts) -> Result<CheckedChat, RequestError> {
-    check_object(parse::object(body)?, facts)
+    let object = parse::object(body)?;
+    refuse_other_fields(FieldRoute::Chat, &object)?;
+    check_object(object, facts)
 }
 
 /// Checks a body that is read.
@@ -42,7 +47,9 @@ pub(super) fn check_object(object: Value, facts: &ModelFacts) -> Result<CheckedC
     let newer = options::answer_length("max_completion_tokens", chat.max_completion_tokens, facts)?;
     let older = options::answer_length("max_tokens", shared.max_tokens, facts)?;
     let length = newer.or(older).unwrap_or(AnswerLength::Rest);
-    let options = CheckedOptions::check(shared, length, facts)?;
+    let logprobs = LogprobsOptions::of_chat(&shared, &chat)?;
+    let mut options = CheckedOptions::check(shared, length, facts)?;
+    options.report_logprobs(logprobs, 1);
     unsupported::refuse_chat(&chat)?;
     let add_special_tokens = chat.add_special_tokens.unwrap_or(false);
     let include_reasoning = chat.include_reasoning.unwrap_or(true);
@@ -102,6 +109,34 @@ fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
         tools: None,
         add_generation_prompt,
         continue_final_message,
-        kwargs: chat.chat_template_kwargs.unwrap_or_default(),
+        kwargs: template_kwargs(
+            chat.chat_template_kwargs.unwrap_or_default(),
+            chat.reasoning_effort,
+            chat.documents,
+        )?,
     })
 }
+
+/// The request's own variables, and what fields of their own say unless these do.
+fn template_kwargs(
+    mut kwargs: Map<String, Value>,
+    reasoning_effort: Option<String>,
+    documents: Option<Vec<Value>>,
+) -> Result<Map<String, Value>, RequestError> {
+    if let Some(effort) = reasoning_effort {
+        if !EFFORTS.contains(&effort.as_str()) {
+            let message = format!("reasoning_effort: must be one of {}", EFFORTS.join(", "));
+            return Err(RequestError::invalid("reasoning_effort", message));
+        }
+        let thinks = effort != "none";
+        kwargs.entry("enable_thinking").or_insert(thinks.into());
+        kwargs.entry("reasoning_effort").or_insert(effort.into());
+    }
+    if let Some(documents) = documents {
+        kwargs.entry("documents").or_insert(documents.into());
+    }
+    Ok(kwargs)
+}
+
+/// What `reasoning_effort` may be.
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];

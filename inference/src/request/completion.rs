@@ -1,8 +1,8 @@
 //! A checked text completion request.
 
 use super::{
-    AnswerLength, CheckedOptions, FieldRoute, ModelFacts, RequestError, limits, options,
-    other_fields::refuse_other_fields, parse, unsupported,
+    AnswerLength, CheckedOptions, FieldRoute, LogprobsOptions, ModelFacts, RequestError, limits,
+    options, other_fields::refuse_other_fields, parse, unsupported,
 };
 use crate::openai::{CompletionRequest, GenerationOptions, Prompt};
 
@@ -39,12 +39,18 @@ pub fn check_completion(
     let completion: CompletionRequest = parse::fields(&object)?;
     refuse_other_fields(FieldRoute::Completions, &object)?;
     drop(object);
-    let length = options::answer_length("max_tokens", shared.max_tokens, facts)?
-        .unwrap_or(AnswerLength::AtMost(limits::COMPLETION_TOKENS_DEFAULT));
-    let options = CheckedOptions::check(shared, length, facts)?;
+    let logprobs = LogprobsOptions::of_completion(&shared, &completion)?;
+    let length = match shared.max_tokens {
+        // The prompt alone, with its log probabilities.
+        Some(0) if logprobs.echo => AnswerLength::Exactly(0),
+        asked => options::answer_length("max_tokens", asked, facts)?
+            .unwrap_or(AnswerLength::AtMost(limits::COMPLETION_TOKENS_DEFAULT)),
+    };
+    let mut options = CheckedOptions::check(shared, length, facts)?;
     unsupported::refuse_completion(&completion, options.answers.get())?;
     let add_special_tokens = completion.add_special_tokens.unwrap_or(true);
     let prompts = prompts(completion.prompt, facts)?;
+    options.report_logprobs(logprobs, prompts.len());
     let sequences = prompts.len() * options.answers.get();
     let most = facts.max_queued_sequences;
     if sequences > most {

@@ -12,6 +12,10 @@ pub struct SamplingDefaults {
     pub top_k: i64,
     /// In (0, 1].
     pub top_p: f64,
+    /// 0 keeps all.
+    pub min_p: f64,
+    /// Above 0; 1 is none.
+    pub repetition_penalty: f64,
     /// `--seed`.
     pub seed: Option<u64>,
 }
@@ -22,6 +26,8 @@ impl Default for SamplingDefaults {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
             seed: None,
         }
     }
@@ -48,6 +54,8 @@ struct GenerationConfig {
     temperature: Option<f64>,
     top_k: Option<i64>,
     top_p: Option<f64>,
+    min_p: Option<f64>,
+    repetition_penalty: Option<f64>,
 }
 
 impl SamplingDefaults {
@@ -63,6 +71,10 @@ impl SamplingDefaults {
             temperature: config.temperature.unwrap_or(neutral.temperature),
             top_k: config.top_k.unwrap_or(neutral.top_k),
             top_p: config.top_p.unwrap_or(neutral.top_p),
+            min_p: config.min_p.unwrap_or(neutral.min_p),
+            repetition_penalty: config
+                .repetition_penalty
+                .unwrap_or(neutral.repetition_penalty),
             seed: None,
         };
         let out_of_range = |field, value| Err(DefaultsError::OutOfRange { field, value });
@@ -74,6 +86,12 @@ impl SamplingDefaults {
         }
         if defaults.top_k < -1 {
             return out_of_range("top_k", defaults.top_k as f64);
+        }
+        if !(0.0..=1.0).contains(&defaults.min_p) {
+            return out_of_range("min_p", defaults.min_p);
+        }
+        if !super::logits::is_repetition_penalty(defaults.repetition_penalty) {
+            return out_of_range("repetition_penalty", defaults.repetition_penalty);
         }
         Ok(defaults)
     }

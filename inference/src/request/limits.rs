@@ -36,6 +36,19 @@ pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
 pub const TEMPERATURE_MIN: f64 = 0.01;
 /// Largest temperature. OpenAI takes 2; beyond 100 sampling is uniform for any model.
 pub const TEMPERATURE_MAX: f64 = 100.0;
+/// Largest presence or frequency penalty, and the smallest below 0, as in OpenAI's API.
+pub const PENALTY_MAX: f64 = 2.0;
+/// Largest repetition penalty; vLLM has no bound, and beyond this one it tells no tokens apart.
+pub const REPETITION_PENALTY_MAX: f64 = 100.0;
+/// Largest bias of a logit, and the smallest below 0, as in OpenAI's API.
+pub const LOGIT_BIAS_MAX: f64 = 100.0;
+/// Most tokens with a bias.
+pub const LOGIT_BIAS_TOKENS_MAX: usize = 1_024;
+/// Most likeliest tokens in one place, as in OpenAI's API and vLLM.
+pub const LOGPROBS_MAX: usize = 20;
+/// Most log probabilities of one request: of the tokens of all prompts and answers, and of the likeliest in
+/// their places. An answer whose length is left open ends there; held as JSON they are 100 bytes each.
+pub const LOGPROB_ENTRIES_MAX: usize = 1 << 20;
 /// How much of a client's value an error message repeats.
 pub const ECHOED_CHARS_MAX: usize = 100;
 /// Most tools of one chat. OpenAI takes 128; gateways to many servers of tools send more.

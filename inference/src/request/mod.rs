@@ -9,6 +9,8 @@ mod defaults;
 mod embedding;
 mod error;
 pub mod limits;
+mod logits;
+mod logprobs;
 mod messages;
 mod options;
 mod other_fields;
@@ -26,6 +28,7 @@ pub use embedding::{
     CheckedEmbedding, EmbeddingForm, check_embedding, empty_input, input_too_long,
 };
 pub use error::{RequestError, RequestErrorKind};
+pub use logprobs::LogprobsOptions;
 pub use options::{AnswerLength, CheckedOptions, Reporting, Streaming, prompt_too_long};
 pub use other_fields::{FieldRoute, OTHER_FIELDS, OtherField, Treatment};
 pub use responses::{

@@ -3,8 +3,8 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use super::{
-    AskedGrammar, ModelFacts, RequestError, embedding, limits, structured::asked_grammar,
-    unsupported,
+    AskedGrammar, LogprobsOptions, ModelFacts, RequestError, embedding, limits, logits,
+    structured::asked_grammar, unsupported,
 };
 use crate::{openai::GenerationOptions, sampling::SamplingParams};
 
@@ -32,6 +32,8 @@ pub struct CheckedOptions {
     /// What the answer must follow.
     pub grammar: Option<AskedGrammar>,
     sampling: SamplingParams,
+    /// Prompts of the request.
+    prompts: usize,
 }
 
 /// How long an answer may be.
@@ -61,6 +63,8 @@ pub struct Reporting {
     pub metrics: bool,
     /// Token ids of prompts and answers.
     pub token_ids: bool,
+    /// Log probabilities.
+    pub logprobs: LogprobsOptions,
     /// `user`, for the usage log.
     pub user: Option<String>,
 }
@@ -91,12 +95,21 @@ impl CheckedOptions {
             reporting: Reporting {
                 metrics: options.include_metrics.unwrap_or(false),
                 token_ids: options.return_token_ids.unwrap_or(false),
+                logprobs: LogprobsOptions::default(),
                 user,
             },
             cache_salt: cache_salt(options.cache_salt)?,
             grammar,
             sampling,
+            prompts: 1,
         })
+    }
+
+    /// Reports log probabilities as well. The request has so many prompts.
+    pub(super) fn report_logprobs(&mut self, logprobs: LogprobsOptions, prompts: usize) {
+        logprobs.ask(&mut self.sampling);
+        self.reporting.logprobs = logprobs;
+        self.prompts = prompts;
     }
 
     /// The sampling parameters for a prompt of so many tokens, with the answer's length filled in.
@@ -122,6 +135,9 @@ impl CheckedOptions {
         else {
             return Err(prompt_too_long(param, prompt_tokens, max_model_len));
         };
+        let logprobs = &self.reporting.logprobs;
+        let answers = self.answers.get();
+        let reported = logprobs.answer_tokens_max(self.prompts, answers, prompt_tokens, param)?;
         let max_tokens = match self.length {
             AnswerLength::Exactly(tokens) if tokens > rest => {
                 return Err(RequestError::invalid(
@@ -133,9 +149,18 @@ impl CheckedOptions {
                     ),
                 ));
             }
+            AnswerLength::Exactly(tokens) if tokens > reported => {
+                return Err(RequestError::invalid(
+                    "max_tokens",
+                    format!(
+                        "max_tokens: with the log probabilities that are asked for, answers have at most \
+                         {reported} tokens here: ask for fewer of either, or for fewer answers"
+                    ),
+                ));
+            }
             AnswerLength::Exactly(tokens) => tokens,
-            AnswerLength::AtMost(tokens) => tokens.min(rest),
-            AnswerLength::Rest => rest,
+            AnswerLength::AtMost(tokens) => tokens.min(rest).min(reported),
+            AnswerLength::Rest => rest.min(reported),
         };
         let min_tokens = self.sampling.min_tokens;
         if min_tokens > max_tokens {
@@ -236,7 +261,7 @@ fn sampling(
         min_tokens,
         ignore_eos: options.ignore_eos.unwrap_or(false),
         stop_token_ids: stop_token_ids(options.stop_token_ids.as_deref(), facts.vocab_size)?,
-        ..SamplingParams::greedy(0)
+        ..logits::shaping(options, facts)?
     })
 }
 

@@ -26,6 +26,12 @@ fn chat(extra: Value) -> Result<CheckedChat, RequestError> {
     check_chat(&with(base, extra), &facts())
 }
 
+fn many_biases(count: u32) -> Value {
+    let biases: serde_json::Map<String, Value> =
+        (0..count).map(|i| (format!("{i:05}"), json!(1))).collect();
+    json!({"logit_bias": biases})
+}
+
 fn completion(extra: Value) -> Result<CheckedCompletion, RequestError> {
     check_completion(
         &with(json!({"model": "m", "prompt": "hi"}), extra),
@@ -65,12 +71,28 @@ fn each_bad_field_is_named() {
             json!({"stream": true, "stream_options": {"include_usage": 1}}),
         ),
         ("user", json!({"user": "a".repeat(1025)})),
-        ("presence_penalty", json!({"presence_penalty": 0.1})),
-        ("frequency_penalty", json!({"frequency_penalty": -1})),
-        ("min_p", json!({"min_p": 0.1})),
-        ("repetition_penalty", json!({"repetition_penalty": 1.1})),
-        ("logit_bias", json!({"logit_bias": {"1": 1}})),
-        ("prompt_logprobs", json!({"prompt_logprobs": 1})),
+        ("presence_penalty", json!({"presence_penalty": 2.1})),
+        ("presence_penalty", json!({"presence_penalty": "1"})),
+        ("frequency_penalty", json!({"frequency_penalty": -2.1})),
+        ("min_p", json!({"min_p": -0.1})),
+        ("min_p", json!({"min_p": 1.1})),
+        ("repetition_penalty", json!({"repetition_penalty": 0})),
+        ("repetition_penalty", json!({"repetition_penalty": -1})),
+        ("repetition_penalty", json!({"repetition_penalty": 100.1})),
+        ("logit_bias", json!({"logit_bias": {"1": 100.5}})),
+        ("logit_bias", json!({"logit_bias": {"1": "a"}})),
+        ("logit_bias", json!({"logit_bias": {"50": 1}})),
+        ("logit_bias", json!({"logit_bias": {"-1": 1}})),
+        ("logit_bias", json!({"logit_bias": {"a": 1}})),
+        ("logit_bias", json!({"logit_bias": [1]})),
+        ("logit_bias", many_biases(1_025)),
+        ("prompt_logprobs", json!({"prompt_logprobs": -1})),
+        ("prompt_logprobs", json!({"prompt_logprobs": 21})),
+        ("prompt_logprobs", json!({"prompt_logprobs": u64::MAX})),
+        (
+            "prompt_logprobs",
+            json!({"prompt_logprobs": 0, "stream": true}),
+        ),
         ("priority", json!({"priority": 1})),
         ("cache_salt", json!({"cache_salt": ""})),
         ("cache_salt", json!({"cache_salt": "a".repeat(1025)})),
@@ -104,8 +126,20 @@ fn each_bad_field_of_a_chat_is_named() {
             user(json!([{"type": "text"}])),
         ),
         ("max_completion_tokens", json!({"max_completion_tokens": 0})),
-        ("logprobs", json!({"logprobs": true})),
+        ("logprobs", json!({"logprobs": 1})),
         ("top_logprobs", json!({"top_logprobs": 1})),
+        (
+            "top_logprobs",
+            json!({"top_logprobs": 1, "logprobs": false}),
+        ),
+        (
+            "top_logprobs",
+            json!({"top_logprobs": 21, "logprobs": true}),
+        ),
+        (
+            "top_logprobs",
+            json!({"top_logprobs": -1, "logprobs": true}),
+        ),
         ("tools", json!({"tools": []})),
         (
             "tools[0].function.name",
@@ -137,9 +171,12 @@ fn each_bad_field_of_a_completion_is_named() {
         ("prompt", json!({"prompt": vec![1; 100]})),
         ("prompt", json!({"prompt": vec!["a"; 1025]})),
         ("prompt", json!({"prompt": vec!["a"; 20], "n": 13})),
-        ("echo", json!({"echo": true})),
+        ("echo", json!({"echo": "yes"})),
+        ("max_tokens", json!({"max_tokens": 0, "echo": false})),
         ("suffix", json!({"suffix": "a"})),
-        ("logprobs", json!({"logprobs": 0})),
+        ("logprobs", json!({"logprobs": true})),
+        ("logprobs", json!({"logprobs": -1})),
+        ("logprobs", json!({"logprobs": 21})),
         ("best_of", json!({"best_of": 2})),
     ];
     for (param, extra) in cases {
@@ -232,7 +269,8 @@ fn the_answers_length_is_what_fits() {
 fn sampling_is_the_requests_or_the_models() {
     let mut facts = facts();
     facts.defaults = SamplingDefaults::from_generation_config(
-        br#"{"temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": [1, 2]}"#,
+        br#"{"temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.05,
+            "eos_token_id": [1, 2]}"#,
     )
     .unwrap();
     let params = |extra: Value| {
@@ -248,6 +286,9 @@ fn sampling_is_the_requests_or_the_models() {
         (own.temperature, own.top_k, own.top_p, own.seed),
         (0.6, 20, 0.95, None)
     );
+    assert_eq!((own.min_p, own.repetition_penalty), (0.05, 1.05));
+    let asked = params(json!({"min_p": 0, "repetition_penalty": 1}));
+    assert_eq!((asked.min_p, asked.repetition_penalty), (0.0, 1.0));
     let asked = params(json!({"temperature": 0, "top_k": -1, "top_p": 1, "seed": -1}));
     assert_eq!((asked.temperature, asked.top_k, asked.top_p), (0.0, 0, 1.0));
     assert_eq!(asked.seed, Some(u64::MAX));
@@ -257,6 +298,8 @@ fn sampling_is_the_requests_or_the_models() {
         "{\"temperature\": -1}",
         "{\"top_p\": 0}",
         "{\"top_k\": -5}",
+        "{\"min_p\": 2}",
+        "{\"repetition_penalty\": 0}",
         "[]",
     ] {
         assert!(
@@ -264,6 +307,75 @@ fn sampling_is_the_requests_or_the_models() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn what_is_asked_of_the_sampler_reaches_it() {
+    let params = |options: CheckedOptions| options.params_for(10, "prompt", 100).unwrap();
+    let asked = params(
+        completion(json!({
+            "min_p": 0.5, "presence_penalty": -2, "frequency_penalty": 2, "repetition_penalty": 1e-300,
+            "logit_bias": {"0": -100, "49": 100}, "logprobs": 3, "prompt_logprobs": 5,
+        }))
+        .unwrap()
+        .options,
+    );
+    assert_eq!(
+        (asked.min_p, asked.presence_penalty, asked.frequency_penalty),
+        (0.5, -2.0, 2.0)
+    );
+    assert_eq!(asked.repetition_penalty, f32::MIN_POSITIVE);
+    assert_eq!(asked.logit_bias, [(0, -100.0), (49, 100.0)]);
+    assert_eq!((asked.logprobs, asked.prompt_logprobs), (Some(3), Some(5)));
+    let asked = params(
+        completion(json!({"logprobs": 3, "echo": true, "max_tokens": 0}))
+            .unwrap()
+            .options,
+    );
+    assert_eq!((asked.max_tokens, asked.prompt_logprobs), (0, Some(3)));
+    let asked = params(chat(json!({"logprobs": true})).unwrap().options);
+    assert_eq!((asked.logprobs, asked.prompt_logprobs), (Some(0), None));
+    let asked = params(
+        chat(json!({"logprobs": true, "top_logprobs": 20}))
+            .unwrap()
+            .options,
+    );
+    assert_eq!(asked.logprobs, Some(20));
+    assert_eq!(
+        params(chat(json!({"top_logprobs": 0})).unwrap().options).logprobs,
+        None
+    );
+}
+
+#[test]
+fn log_probabilities_of_a_request_are_bounded() {
+    let facts = ModelFacts {
+        max_model_len: 1 << 20,
+        ..facts()
+    };
+    let length = |extra: Value, prompt| {
+        let body = with(
+            json!({"messages": [{"role": "user", "content": "hi"}]}),
+            extra,
+        );
+        let options = check_chat(&body, &facts).unwrap().options;
+        options.params_for(prompt, "messages", facts.max_model_len)
+    };
+    let all = limits::LOGPROB_ENTRIES_MAX;
+    let top = json!({"logprobs": true, "top_logprobs": 20, "n": 2});
+    assert_eq!(length(top.clone(), 10).unwrap().max_tokens, all / 21 / 2);
+    let mut long = top.clone();
+    long["max_tokens"] = json!(all / 21 / 2 + 1);
+    assert_eq!(
+        length(long, 10).unwrap_err().param.as_deref(),
+        Some("max_tokens")
+    );
+    let prompt = json!({"prompt_logprobs": 20});
+    assert!(length(prompt.clone(), all / 21).is_ok());
+    let error = length(prompt, all / 21 + 1).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("messages"));
+    let full = all - 10;
+    assert_eq!(length(json!({}), full).unwrap().max_tokens, 10);
 }
 
 #[test]
@@ -326,4 +438,19 @@ fn each_bad_member_of_a_message_is_named() {
         let error = chat(json!({"messages": [message]})).unwrap_err();
         assert_eq!(error.param, Some(format!("messages[0].{param}")), "{error}");
     }
+}
+
+#[test]
+fn effort_and_documents_are_variables_of_the_template() {
+    let kwargs = |extra| chat(extra).unwrap().input.kwargs;
+    let effort = kwargs(json!({"reasoning_effort": "none", "documents": [{"text": "a"}]}));
+    let expected =
+        json!({"enable_thinking": false, "reasoning_effort": "none", "documents": [{"text": "a"}]});
+    assert_eq!(Value::from(effort), expected);
+    let own =
+        json!({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}});
+    let expected = json!({"enable_thinking": false, "reasoning_effort": "low"});
+    assert_eq!(Value::from(kwargs(own)), expected);
+    let error = chat(json!({"reasoning_effort": "huge"})).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("reasoning_effort"));
 }

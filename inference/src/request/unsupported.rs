@@ -6,48 +6,25 @@ use crate::openai::{ChatRequest, CompletionRequest, GenerationOptions};
 
 /// Those that both routes have.
 pub(super) fn refuse_shared(options: &GenerationOptions) -> Result<(), RequestError> {
-    let zero = |value: Option<f64>| value.is_none_or(|v| v == 0.0);
-    neutral_or("presence_penalty", zero(options.presence_penalty), "0")?;
-    neutral_or("frequency_penalty", zero(options.frequency_penalty), "0")?;
-    neutral_or("min_p", zero(options.min_p), "0")?;
-    neutral_or(
-        "repetition_penalty",
-        options.repetition_penalty.is_none_or(|v| v == 1.0),
-        "1",
-    )?;
-    neutral_or(
-        "logit_bias",
-        options.logit_bias.as_ref().is_none_or(|b| b.is_empty()),
-        "{}",
-    )?;
-    neutral_or("prompt_logprobs", options.prompt_logprobs.is_none(), "null")?;
+    // Sequences are taken in the order in which they come, as by vLLM unless it is told otherwise.
     neutral_or("priority", options.priority.is_none_or(|p| p == 0), "0")
 }
 
 /// Those of chats.
 pub(super) fn refuse_chat(chat: &ChatRequest) -> Result<(), RequestError> {
-    if chat.top_logprobs.is_some_and(|top| top != 0) && chat.logprobs != Some(true) {
-        return Err(RequestError::invalid(
-            "top_logprobs",
-            "top_logprobs: only with \"logprobs\": true",
-        ));
-    }
-    neutral_or("logprobs", chat.logprobs != Some(true), "false")?;
     neutral_or("chat_template", chat.chat_template.is_none(), "null")
 }
 
-/// Those of text completions. `best_of` must equal `n`: answers cannot be ranked without logprobs.
+/// Those of text completions. `best_of` must equal `n`: answers are not ranked.
 pub(super) fn refuse_completion(
     completion: &CompletionRequest,
     answers: usize,
 ) -> Result<(), RequestError> {
-    neutral_or("echo", completion.echo != Some(true), "false")?;
-    neutral_or("logprobs", completion.logprobs.is_none(), "null")?;
-    neutral_or(
-        "suffix",
-        completion.suffix.as_ref().is_none_or(String::is_empty),
-        "null",
-    )?;
+    if completion.suffix.as_ref().is_some_and(|s| !s.is_empty()) {
+        let message = "suffix: this model continues text, it does not fill gaps; leave suffix out, or write \
+                       the model's own fill-in-the-middle tokens into prompt";
+        return Err(RequestError::invalid("suffix", message));
+    }
     let as_many = completion
         .best_of
         .is_none_or(|best| usize::try_from(best) == Ok(answers));

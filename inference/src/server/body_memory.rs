@@ -12,8 +12,8 @@ use super::limits;
 /// What all bodies may take together. Cheap to clone.
 ///
 /// # Guarantees
-/// Large bodies cannot keep small ones out: the first [`limits::INLINE_BODY_BYTES_MAX`] bytes of each
-/// are paid from a quarter that nothing else is paid from.
+/// Large bodies cannot keep small ones out: those of up to [`limits::INLINE_BODY_BYTES_MAX`] bytes are
+/// paid from a quarter that larger ones leave alone.
 #[derive(Debug, Clone)]
 pub(super) struct BodyMemory {
     small: Arc<Semaphore>,
@@ -41,7 +41,7 @@ impl BodyMemory {
         PaidBytes {
             memory: self.clone(),
             bytes: BytesMut::new(),
-            paid: Vec::new(),
+            paid: None,
         }
     }
 }
@@ -51,8 +51,8 @@ impl BodyMemory {
 pub(super) struct PaidBytes {
     memory: BodyMemory,
     bytes: BytesMut,
-    /// One permit of each kind at most: they are merged.
-    paid: Vec<OwnedSemaphorePermit>,
+    /// For all of `bytes`, from one of the two.
+    paid: Option<OwnedSemaphorePermit>,
 }
 
 impl PaidBytes {
@@ -66,19 +66,19 @@ impl PaidBytes {
     /// # Errors
     /// [`NoMemory`]; nothing was taken.
     pub(super) fn extend(&mut self, data: &[u8]) -> Result<(), NoMemory> {
-        let cheap = limits::INLINE_BODY_BYTES_MAX.saturating_sub(self.len());
-        let (small, large) = (data.len().min(cheap), data.len().saturating_sub(cheap));
-        let (from_small, from_large) = (self.memory.small.clone(), self.memory.large.clone());
-        let small = take(from_small, small)?;
-        let large = take(from_large, large)?;
-        for permit in [small, large].into_iter().flatten() {
-            let same = |held: &&mut OwnedSemaphorePermit| {
-                Arc::ptr_eq(held.semaphore(), permit.semaphore())
-            };
-            match self.paid.iter_mut().find(same) {
-                Some(held) => held.merge(permit),
-                None => self.paid.push(permit),
-            }
+        let whole = self.len() + data.len();
+        let was_small = self.len() <= limits::INLINE_BODY_BYTES_MAX;
+        let is_small = whole <= limits::INLINE_BODY_BYTES_MAX;
+        let (from, bytes) = match (was_small, is_small) {
+            (_, true) => (&self.memory.small, data.len()),
+            (true, false) => (&self.memory.large, whole),
+            (false, false) => (&self.memory.large, data.len()),
+        };
+        let more = take(from, bytes)?;
+        match &mut self.paid {
+            Some(paid) if was_small == is_small => paid.merge(more),
+            // What was paid as a small body is given back.
+            paid => *paid = Some(more),
         }
         self.bytes.extend_from_slice(data);
         Ok(())
@@ -96,14 +96,10 @@ impl AsRef<[u8]> for PaidBytes {
     }
 }
 
-fn take(semaphore: Arc<Semaphore>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, NoMemory> {
-    if bytes == 0 {
-        return Ok(None);
-    }
+fn take(semaphore: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, NoMemory> {
     let bytes = u32::try_from(bytes).map_err(|_| NoMemory)?;
-    semaphore
+    Arc::clone(semaphore)
         .try_acquire_many_owned(bytes)
-        .map(Some)
         .map_err(|_| NoMemory)
 }
 
@@ -139,6 +135,7 @@ mod tests {
         while large.extend(&[0; 10_000]).is_ok() {}
         let mut small = memory.body();
         small.extend(&[0; 1_000]).unwrap();
+        assert_eq!(memory.small.available_permits(), 24_000);
     }
 
     #[test]

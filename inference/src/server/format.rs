@@ -1,17 +1,19 @@
 //! The two forms of an answer: chat and text completion, each whole or in chunks.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     generation::{Generation, Piece},
+    logprobs::{LogprobsFormat, PendingLogprobs},
     message,
     request_id::RequestId,
     wall_clock,
 };
 use crate::{
     openai::{
-        ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, Completion,
-        CompletionChoice, Usage,
+        ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChoiceLogprobs,
+        Completion, CompletionChoice, Usage,
     },
     prompt::Message,
     request::{CheckedOptions, Streaming},
@@ -57,14 +59,16 @@ pub(super) struct Format {
     created: u64,
     model: String,
     token_ids: bool,
+    logprobs: LogprobsFormat,
     streaming: Streaming,
 }
 
 /// A complete answer.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
     pub(super) message: Message,
     pub(super) tokens: Vec<u32>,
+    pub(super) logprobs: PendingLogprobs,
     pub(super) finish_reason: &'static str,
 }
 
@@ -73,6 +77,8 @@ pub(super) struct Answer {
 pub(super) struct ChunkExtras {
     /// The answer's tokens since its last chunk.
     pub(super) tokens: Vec<u32>,
+    /// Their log probabilities, if the request asked.
+    pub(super) logprobs: Option<ChoiceLogprobs>,
     /// It is the answer's first chunk.
     pub(super) first: bool,
     pub(super) metrics: Option<Value>,
@@ -86,6 +92,7 @@ impl Format {
             created: wall_clock::unix_seconds(),
             model: options.model.clone(),
             token_ids: options.reporting.token_ids,
+            logprobs: LogprobsFormat::new(options),
             streaming: options.streaming.unwrap_or_default(),
         }
     }
@@ -95,17 +102,30 @@ impl Format {
         self.streaming.include_usage
     }
 
-    /// The whole answer.
+    /// `logprobs` of an answer, with those that are pending.
+    pub(super) fn logprobs(
+        &self,
+        generation: &Generation,
+        index: usize,
+        first: bool,
+        pending: &mut PendingLogprobs,
+    ) -> Option<ChoiceLogprobs> {
+        let endpoint = self.endpoint;
+        self.logprobs
+            .choice(endpoint, generation, index, first, pending)
+    }
+
+    /// The whole answer, as JSON text: as a [`Value`] log probabilities would take several times as much.
     pub(super) fn whole(
         &self,
         generation: &Generation,
         answers: Vec<Answer>,
         metrics: Option<Value>,
-    ) -> Value {
+    ) -> Vec<u8> {
         let ids = |tokens: Vec<u32>| self.token_ids.then_some(tokens);
         let usage = generation.usage();
         match self.endpoint {
-            Endpoint::Chat => json!(ChatCompletion {
+            Endpoint::Chat => to_json(&ChatCompletion {
                 id: self.id.clone(),
                 object: CHAT,
                 created: self.created,
@@ -113,10 +133,10 @@ impl Format {
                 choices: answers
                     .into_iter()
                     .enumerate()
-                    .map(|(index, answer)| ChatChoice {
+                    .map(|(index, mut answer)| ChatChoice {
                         index,
                         message: message::whole(answer.message),
-                        logprobs: None,
+                        logprobs: self.logprobs(generation, index, true, &mut answer.logprobs),
                         finish_reason: answer.finish_reason,
                         token_ids: ids(answer.tokens),
                     })
@@ -124,21 +144,24 @@ impl Format {
                 usage,
                 system_fingerprint: SYSTEM_FINGERPRINT,
                 prompt_token_ids: ids(generation.prompts()[0].to_vec()),
+                prompt_logprobs: self.logprobs.prompt(generation, 0),
                 metrics,
             }),
             Endpoint::Completion => {
-                let choices = answers.into_iter().enumerate().map(|(index, answer)| {
-                    let prompt = &generation.prompts()[index / generation.answers()];
+                let choices = answers.into_iter().enumerate().map(|(index, mut answer)| {
+                    let prompt_index = index / generation.answers();
+                    let prompt = &generation.prompts()[prompt_index];
                     CompletionChoice {
                         index,
                         text: answer.message.content,
-                        logprobs: None,
+                        logprobs: self.logprobs(generation, index, true, &mut answer.logprobs),
+                        prompt_logprobs: self.logprobs.prompt(generation, prompt_index),
                         finish_reason: Some(answer.finish_reason),
                         prompt_token_ids: ids(prompt.to_vec()),
                         token_ids: ids(answer.tokens),
                     }
                 });
-                self.completion(choices.collect(), Some(Some(usage)), metrics)
+                to_json(&self.completion(choices.collect(), Some(Some(usage)), metrics))
             }
         }
     }
@@ -184,6 +207,7 @@ impl Format {
         } = piece;
         let ChunkExtras {
             tokens,
+            logprobs,
             first,
             metrics,
         } = extras;
@@ -195,7 +219,7 @@ impl Format {
                 let choice = ChatChunkChoice {
                     index,
                     delta,
-                    logprobs: None,
+                    logprobs,
                     finish_reason,
                     token_ids,
                 };
@@ -207,12 +231,13 @@ impl Format {
                 let choice = CompletionChoice {
                     index,
                     text: delta.content,
-                    logprobs: None,
+                    logprobs,
+                    prompt_logprobs: None,
                     finish_reason,
                     prompt_token_ids,
                     token_ids,
                 };
-                self.completion(vec![choice], usage, metrics)
+                json!(self.completion(vec![choice], usage, metrics))
             }
         }
     }
@@ -222,7 +247,7 @@ impl Format {
         let usage = Some(Some(usage));
         match self.endpoint {
             Endpoint::Chat => self.chat_chunk(Vec::new(), usage, None, metrics),
-            Endpoint::Completion => self.completion(Vec::new(), usage, metrics),
+            Endpoint::Completion => json!(self.completion(Vec::new(), usage, metrics)),
         }
     }
 
@@ -260,8 +285,8 @@ impl Format {
         choices: Vec<CompletionChoice>,
         usage: Option<Option<Usage>>,
         metrics: Option<Value>,
-    ) -> Value {
-        json!(Completion {
+    ) -> Completion {
+        Completion {
             id: self.id.clone(),
             object: TEXT_COMPLETION,
             created: self.created,
@@ -270,6 +295,10 @@ impl Format {
             usage,
             system_fingerprint: SYSTEM_FINGERPRINT,
             metrics,
-        })
+        }
     }
+}
+
+fn to_json(answer: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(answer).expect("wire types have string keys and no maps that fail")
 }

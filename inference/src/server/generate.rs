@@ -10,6 +10,7 @@ use super::{
     format::Endpoint,
     generation::Generation,
     limits,
+    logprobs::Echo,
     request_id::RequestId,
     state::{Serving, SharedState},
     usage_log::Payer,
@@ -33,6 +34,8 @@ pub(super) struct Job {
     /// What the answers are read as.
     syntax: AnswerSyntax,
     prompts: Vec<(Arc<[u32]>, SamplingParams)>,
+    /// The prompts that answers begin with, or none.
+    echoes: Vec<Echo>,
     grammar: Option<Arc<CompiledGrammar>>,
     arrival: Option<Timestamp>,
 }
@@ -110,6 +113,7 @@ pub(super) fn job(
     field: &str,
     arrival: Option<Timestamp>,
 ) -> Result<Job, ApiError> {
+    let mut echoes = Vec::new();
     let (options, syntax, prompts) = match checked {
         Checked::Chat(mut chat) => {
             serving.parsers.hide_tools(&mut chat);
@@ -120,11 +124,20 @@ pub(super) fn job(
         }
         Checked::Completion(completion) => {
             let special = completion.add_special_tokens;
-            let prompts = completion.prompts.into_iter().map(|prompt| match prompt {
-                PromptInput::Ids(ids) => Ok(ids),
-                PromptInput::Text(text) => encode(serving, field, &text, special),
+            let echo = completion.options.reporting.logprobs.echo;
+            let prompts = completion.prompts.into_iter().map(|prompt| {
+                let (ids, text) = match prompt {
+                    PromptInput::Ids(ids) => (ids, None),
+                    PromptInput::Text(text) => {
+                        (encode(serving, field, &text, special)?, Some(text))
+                    }
+                };
+                if echo {
+                    echoes.push(Echo::new(&serving.tokenizer, &ids, text.as_deref()));
+                }
+                Ok(ids)
             });
-            let prompts = prompts.collect::<Result<_, _>>()?;
+            let prompts = prompts.collect::<Result<_, ApiError>>()?;
             (completion.options, AnswerSyntax::default(), prompts)
         }
     };
@@ -138,6 +151,7 @@ pub(super) fn job(
         options,
         syntax,
         prompts,
+        echoes,
         grammar: None,
         arrival,
     })
@@ -201,6 +215,7 @@ pub(super) fn submit(
         options,
         syntax,
         prompts,
+        echoes,
         grammar,
         arrival,
     } = job;
@@ -239,7 +254,7 @@ pub(super) fn submit(
     let prompts = prompts.into_iter().map(|(prompt, _)| prompt).collect();
     let answers = options.answers.get();
     let include_stop = options.include_stop;
-    Ok(Generation::new(
+    let mut generation = Generation::new(
         streams,
         prompts,
         answers,
@@ -247,7 +262,9 @@ pub(super) fn submit(
         include_stop,
         state.clone(),
         payer,
-    ))
+    );
+    generation.echo_prompts(echoes);
+    Ok(generation)
 }
 
 fn stop_checks(text: &AnswerText) -> Box<dyn Fn() -> Box<dyn StopCheck> + Send> {

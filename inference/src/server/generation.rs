@@ -10,6 +10,7 @@ use futures::{
 
 use super::{
     error::ApiError,
+    logprobs::Echo,
     state::SharedState,
     usage_log::{Ending, Payer, UsageLine},
 };
@@ -17,7 +18,7 @@ use crate::{
     engine::{Canceller, Event, EventStream, Finished, StopCause},
     finish_reason::FinishReason,
     openai::{PromptTokensDetails, Usage},
-    prompt::{AnswerMessage, MessageDelta},
+    prompt::{AnswerMessage, MessageDelta, Tokenizer},
     sampling::TokenLogprobs,
     stats::{FinishedRequestStats, TokenCounts},
 };
@@ -44,7 +45,18 @@ pub(super) struct Piece {
 struct Branch {
     message: AnswerMessage,
     tokens: usize,
+    /// It has begun, with the prompt if that is echoed.
+    begun: bool,
     finished: Option<Box<Finished>>,
+}
+
+/// What is known of a prompt, beside its tokens, since its first event.
+#[derive(Debug, Clone, Default)]
+struct PromptReport {
+    cached_tokens: usize,
+    logprobs: Arc<[TokenLogprobs]>,
+    /// Its answers begin with it.
+    echo: Option<Echo>,
 }
 
 /// All answers of a request.
@@ -56,6 +68,7 @@ pub(super) struct Generation {
     branches: Vec<Branch>,
     answers: usize,
     prompts: Vec<Arc<[u32]>>,
+    reports: Vec<PromptReport>,
     /// Keep the text of the token that ended an answer.
     include_stop: bool,
     state: SharedState,
@@ -78,6 +91,7 @@ impl Generation {
         let branch = || Branch {
             message: message.clone(),
             tokens: 0,
+            begun: false,
             finished: None,
         };
         let cancellers = streams.iter().map(EventStream::canceller).collect();
@@ -95,10 +109,18 @@ impl Generation {
             branches: (0..prompts.len() * answers).map(|_| branch()).collect(),
             answers,
             logged: vec![false; prompts.len()],
+            reports: vec![PromptReport::default(); prompts.len()],
             prompts,
             include_stop,
             state,
             payer,
+        }
+    }
+
+    /// Begins every answer with its prompt.
+    pub(super) fn echo_prompts(&mut self, echoes: Vec<Echo>) {
+        for (report, echo) in self.reports.iter_mut().zip(echoes) {
+            report.echo = Some(echo);
         }
     }
 
@@ -117,6 +139,7 @@ impl Generation {
 
     fn take(&mut self, prompt: usize, event: Event) -> Result<Piece, ApiError> {
         let index = prompt * self.answers + event.branch;
+        self.reports[prompt].take(&event);
         let branch = &mut self.branches[index];
         let mut piece = Piece {
             index,
@@ -128,6 +151,12 @@ impl Generation {
         let has_text = self.include_stop || !ends_by_token(event.finished.as_deref());
         if let Some(token) = event.token.filter(|_| has_text) {
             piece.delta = branch.message.push_token(token);
+        }
+        let begins = event.token.is_some() || event.finished.is_some();
+        if begins && !std::mem::replace(&mut branch.begun, true) {
+            let echo = self.reports[prompt].echo.as_ref();
+            let echo = echo.map_or("", |echo| &echo.text);
+            piece.delta.content.insert_str(0, echo);
         }
         let Some(finished) = event.finished else {
             return Ok(piece);
@@ -160,6 +189,26 @@ impl Generation {
         self.answers
     }
 
+    /// What echoes the prompt of an answer, the prompt, and its log probabilities.
+    pub(super) fn echo(&self, index: usize) -> Option<(&Echo, &[u32], &[TokenLogprobs])> {
+        let prompt = index / self.answers;
+        let PromptReport { logprobs, echo, .. } = &self.reports[prompt];
+        Some((echo.as_ref()?, &self.prompts[prompt], logprobs))
+    }
+
+    /// How likely a prompt's tokens after the first were, if the request asked.
+    pub(super) fn prompt_logprobs(&self, prompt: usize) -> &[TokenLogprobs] {
+        &self.reports[prompt].logprobs
+    }
+
+    /// What its tokens stand for.
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        let serving = self.state.loaded();
+        &serving
+            .expect("what is generated comes from a model")
+            .tokenizer
+    }
+
     /// Usage of all answers so far; each prompt counts once.
     pub(super) fn usage(&self) -> Usage {
         let prompt_tokens = self.prompts.iter().map(|prompt| prompt.len()).sum();
@@ -169,15 +218,18 @@ impl Generation {
 
     /// Prompt tokens that the prefix cache had.
     pub(super) fn cached_tokens(&self) -> usize {
-        let first_branches = self.branches.iter().step_by(self.answers);
-        let finished = first_branches.filter_map(|branch| branch.finished.as_ref());
-        finished.map(|finished| finished.tokens.cached).sum()
+        self.reports.iter().map(|report| report.cached_tokens).sum()
     }
 
     /// Usage of one answer so far.
     pub(super) fn usage_of_answer(&self, index: usize) -> Usage {
-        let prompt_tokens = self.prompts[index / self.answers].len();
-        self.usage_of(prompt_tokens, self.branches[index].tokens, 0)
+        let prompt = index / self.answers;
+        let cached = self.reports[prompt].cached_tokens;
+        self.usage_of(
+            self.prompts[prompt].len(),
+            self.branches[index].tokens,
+            cached,
+        )
     }
 
     fn usage_of(&self, prompt_tokens: usize, completion_tokens: usize, cached: usize) -> Usage {
@@ -254,6 +306,18 @@ impl Generation {
     }
 }
 
+impl PromptReport {
+    /// What an event says of the prompt. The first branch, which comes first, speaks for all.
+    fn take(&mut self, event: &Event) {
+        if event.branch == 0 {
+            self.cached_tokens = event.cached_tokens;
+        }
+        if let Some(logprobs) = &event.prompt_logprobs {
+            self.logprobs = Arc::clone(logprobs);
+        }
+    }
+}
+
 impl Generation {
     /// Takes the ends, and with them the records, of a request that was cancelled.
     async fn run_out(mut self) {
@@ -282,6 +346,7 @@ impl Drop for Generation {
                     branches: std::mem::take(&mut self.branches),
                     answers: self.answers,
                     prompts: std::mem::take(&mut self.prompts),
+                    reports: std::mem::take(&mut self.reports),
                     include_stop: self.include_stop,
                     state: self.state.clone(),
                     payer: self.payer.clone(),

@@ -1,11 +1,8 @@
 //! Answers that are not streamed, and the gates of what is reported with an answer.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use candela_flags::{EngineFlags, PerRequestMetrics};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 
 use super::{
@@ -55,11 +52,13 @@ pub(super) async fn whole(
         let answer = &mut answers[piece.index];
         answer.message.push(piece.delta);
         answer.tokens.extend(piece.token);
+        answer.logprobs.push(piece.logprobs);
         answer.finish_reason = piece.finish_reason.unwrap_or(answer.finish_reason);
     }
     let record = generation.record();
     let metrics = record.as_ref().filter(|_| gates.metrics).map(body_metrics);
-    let mut response = Json(format.whole(&generation, answers, metrics)).into_response();
+    let body = format.whole(&generation, answers, metrics);
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let Some(record) = record.filter(|_| gates.headers) {
         report(&record, response.headers_mut());
     }

@@ -19,6 +19,7 @@ use super::{
     error::ApiError,
     format::{ChunkExtras, Format},
     generation::{Generation, Piece},
+    logprobs::PendingLogprobs,
     respond::{Gates, report},
 };
 use crate::stats::{HEADER_NAMES, RequestMetrics};
@@ -102,7 +103,8 @@ pub(super) async fn or_keep_alive<T>(
     }
 }
 
-fn data(value: &impl Serialize) -> Bytes {
+/// One server-sent event: `data: {json}` and an empty line.
+pub fn data(value: &impl Serialize) -> Bytes {
     let json = serde_json::to_vec(value).unwrap_or_default();
     [b"data: ", json.as_slice(), b"\n\n"].concat().into()
 }
@@ -128,6 +130,7 @@ struct Events {
 struct AnswerState {
     begun: bool,
     tokens: Vec<u32>,
+    logprobs: PendingLogprobs,
 }
 
 impl Events {
@@ -151,20 +154,26 @@ impl Events {
         }
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, mut piece: Piece) {
         if !std::mem::replace(&mut self.opened, true) {
             let opening = self.format.opening(&self.generation);
             self.frames.extend(opening.iter().map(data));
         }
         let answer = &mut self.answers[piece.index];
         answer.tokens.extend(piece.token);
+        answer.logprobs.push(piece.logprobs.take());
         if piece.delta.is_empty() && piece.finish_reason.is_none() {
             return;
         }
         let complete = self.generation.is_complete();
+        let first = !std::mem::replace(&mut answer.begun, true);
+        let (generation, pending) = (&self.generation, &mut answer.logprobs);
         let extras = ChunkExtras {
             tokens: std::mem::take(&mut answer.tokens),
-            first: !std::mem::replace(&mut answer.begun, true),
+            logprobs: self
+                .format
+                .logprobs(generation, piece.index, first, pending),
+            first,
             metrics: if complete && !self.format.include_usage() {
                 self.record()
             } else {

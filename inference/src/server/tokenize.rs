@@ -37,7 +37,7 @@ fn tokenized(serving: &Serving, body: &[u8]) -> Result<TokenizeResponse, ApiErro
     let tokens = tokens(serving, field, &text, checked.add_special_tokens, None)?;
     let written = |ids: &[u32]| {
         ids.iter()
-            .map(|&id| serving.tokenizer.token_text(id))
+            .map(|&id| serving.tokenizer.vocabulary_entry(id))
             .collect()
     };
     Ok(TokenizeResponse {

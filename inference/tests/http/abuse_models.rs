@@ -134,24 +134,21 @@ fn damaged_weights_are_refused_by_file_and_tensor() {
             "{refusal}"
         );
     }
-    // Two tensors over each other: the later one begins where the earlier does.
+    // Two tensors over each other: the second begins where the first does.
     let model = Model::new();
-    let mut later = String::new();
     model.change_header(|header| {
-        let after = header
-            .iter_mut()
-            .find(|(_, entry)| entry["data_offsets"][0] == to);
-        let (name, entry) = after.expect("the norm is not the last tensor");
-        later.clone_from(name);
-        let end = entry["data_offsets"][1].as_u64().unwrap();
-        entry["data_offsets"] = json!([from, end - (to - from)]);
+        let at = |entry: &Value, end: usize| entry["data_offsets"][end].as_u64();
+        let first = header.values().find(|entry| at(entry, 0) == Some(0));
+        let end = first
+            .and_then(|entry| at(entry, 1))
+            .expect("a first tensor");
+        let second = header.values_mut().find(|entry| at(entry, 0) == Some(end));
+        let second = second.expect("a second tensor");
+        let bytes = at(second, 1).expect("it ends") - end;
+        second["data_offsets"] = json!([0, bytes]);
     });
     let refusal = model.refusal(&[]);
-    assert_names(&refusal, &[WEIGHTS, "tensor", "inside of another"]);
-    assert!(
-        refusal.contains(&later) || refusal.contains(TENSOR),
-        "{refusal}"
-    );
+    assert_names(&refusal, &[WEIGHTS, "tensor ", "inside of another"]);
 }
 
 #[test]
@@ -311,9 +308,9 @@ fn no_number_in_a_configuration_makes_loading_panic() {
             let mut config = config.clone();
             config[key] = value.clone();
             model.write("config.json", serde_json::to_vec(&config).unwrap());
-            let loaded = std::panic::catch_unwind(|| {
-                load(&files, &flags, &LoadProgress::default()).map(|_| ())
-            });
+            let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                drop(load(&files, &flags, &LoadProgress::default()));
+            }));
             assert!(loaded.is_ok(), "{key}: {value}");
         }
     }

@@ -1,11 +1,15 @@
 //! The program itself under abuse: a hundred streams at its end, and keys that nobody else may see.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use serde_json::json;
 
 use crate::{
-    client::Connection,
+    client::{Connection, DEADLINE},
     program::Program,
     server::{COMPLETIONS, JSON, until},
 };
@@ -48,6 +52,53 @@ fn sigterm_loses_none_of_a_hundred_streams() {
     }
     let (status, log) = program.end();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_body_far_over_the_limit_is_cut_off_and_never_held() {
+    const MIB: usize = 1 << 20;
+    let program = Program::start(&["--max-body-bytes=1048576", "--drain-grace=0"]);
+    let peak_bytes = || -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.trim()
+            .strip_suffix(" kB")
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            * 1024
+    };
+    let upload = || {
+        let mut stream = TcpStream::connect(program.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\n\
+                    Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let chunk = format!("100000\r\n{}\r\n", " ".repeat(MIB));
+        // 256 MiB, or as much as the server takes.
+        let sent = (0..256)
+            .take_while(|_| stream.write_all(chunk.as_bytes()).is_ok())
+            .count();
+        let mut status = [0; 12];
+        // A reset can outrun the answer.
+        let answered = stream.read_exact(&mut status).is_ok();
+        (
+            sent,
+            answered.then(|| String::from_utf8_lossy(&status[9..]).into_owned()),
+        )
+    };
+    upload();
+    let before = peak_bytes();
+    for _ in 0..8 {
+        let (sent, status) = upload();
+        assert!(sent < 256, "the server took all of it");
+        assert!(status.is_none_or(|status| status == "413"));
+    }
+    let grown = peak_bytes() - before;
+    assert!(grown < 16 * MIB, "{grown} bytes");
 }
 
 #[test]

@@ -97,23 +97,25 @@ fn grammars_restrict_what_comes_after_the_thoughts() {
         "type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}}}]);
     let required = json!({"tools": tools, "tool_choice": "required"});
     let object = json!({"response_format": {"type": "json_object"}});
-    for script in ["<think>I { think.</think>no", "no"] {
-        let reasoning = if script == "no" {
-            Value::Null
-        } else {
-            json!("I { think.")
-        };
-        let message = ask(&server, script, required.clone());
-        assert_eq!(message["reasoning"], reasoning);
-        let arguments = message["tool_calls"][0]["function"]["arguments"]
-            .as_str()
-            .unwrap();
-        let arguments: Value = serde_json::from_str(arguments).unwrap();
-        assert!(arguments["x"].is_i64(), "{message}");
-        let message = ask(&server, script, object.clone());
-        assert_eq!(message["reasoning"], reasoning);
-        let content: Value = serde_json::from_str(message["content"].as_str().unwrap()).unwrap();
-        assert!(content.is_object(), "{message}");
+    let thought = |reasoning: &Value, rest: &str| match reasoning {
+        Value::String(text) => format!("<think>{text}</think>{rest}"),
+        _ => rest.to_owned(),
+    };
+    for reasoning in [json!("I { think."), Value::Null] {
+        // What follows is not what the model would say, but it begins like that.
+        let script = thought(&reasoning, "<tool_call>no");
+        let message = ask(&server, &script, required.clone());
+        assert_eq!(message.get("reasoning").unwrap_or(&Value::Null), &reasoning);
+        let arguments = message["tool_calls"][0]["function"]["arguments"].as_str();
+        let arguments: Value = serde_json::from_str(arguments.unwrap()).unwrap();
+        assert!(arguments["x"].is_number(), "{message}");
+        let message = ask(&server, &thought(&reasoning, "{no"), object.clone());
+        assert_eq!(message.get("reasoning").unwrap_or(&Value::Null), &reasoning);
+        let content = message["content"].as_str().unwrap();
+        assert!(
+            serde_json::from_str::<Value>(content).unwrap().is_object(),
+            "{message}"
+        );
     }
 }
 

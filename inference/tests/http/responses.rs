@@ -8,7 +8,7 @@ use crate::{
     server::{self, JSON, Server, until, with},
 };
 
-const RESPONSES: &str = "/v1/responses";
+pub(crate) const RESPONSES: &str = "/v1/responses";
 
 impl Server {
     fn respond(&self, input: Value, more: Value) -> Reply {
@@ -18,7 +18,7 @@ impl Server {
 
 /// The events of a stream, each under its own name and numbered from 0.
 #[track_caller]
-fn events(reply: &Reply) -> Vec<Value> {
+pub(crate) fn events(reply: &Reply) -> Vec<Value> {
     let blocks = reply.text().split("\n\n");
     let blocks = blocks.filter(|block| !block.is_empty() && !block.starts_with(':'));
     let events: Vec<Value> = blocks
@@ -484,4 +484,34 @@ fn what_asks_for_nothing_passes() {
         .json();
     assert_eq!(body["usage"]["total_tokens"], 256);
     assert_eq!(body["status"], "incomplete");
+}
+
+#[test]
+fn log_probabilities_come_with_the_text() {
+    let server = server::start(|_| {});
+    let include = json!(["message.output_text.logprobs"]);
+    let more = json!({"max_output_tokens": 3, "include": include, "top_logprobs": 2});
+    let body = server.respond(json!("a"), more.clone()).json();
+    let text = &body["output"][0]["content"][0];
+    let logprobs = text["logprobs"].as_array().unwrap();
+    let tokens: Vec<&str> = logprobs
+        .iter()
+        .map(|l| l["token"].as_str().unwrap())
+        .collect();
+    assert_eq!(tokens, ["b", "c", "d"]);
+    assert_eq!(logprobs[0]["bytes"], json!([b'b']));
+    assert_eq!(logprobs[0]["top_logprobs"].as_array().unwrap().len(), 2);
+    assert_eq!(logprobs[0]["top_logprobs"][0]["token"], "b");
+    assert!(logprobs[0]["logprob"].as_f64().unwrap() <= 0.0);
+    assert_eq!(body["top_logprobs"], 2);
+    let events = events(&server.respond(json!("a"), with(more, json!({"stream": true}))));
+    let last = &events.last().unwrap()["response"]["output"][0]["content"][0];
+    assert_eq!(last["logprobs"], text["logprobs"]);
+    let deltas = events
+        .iter()
+        .filter(|event| event["type"] == "response.output_text.delta");
+    let streamed: Vec<Value> = deltas
+        .flat_map(|event| event["logprobs"].as_array().unwrap().clone())
+        .collect();
+    assert_eq!(Value::from(streamed), text["logprobs"]);
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ContentItem, OutputItem, ResponseObject, TokenLogprob};
+use super::{super::ChatTokenLogprob, ContentItem, OutputItem, ResponseObject};
 
 /// An event and its place in the stream.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -61,7 +61,7 @@ pub enum ResponseEvent {
         #[serde(flatten)]
         place: Place,
         delta: String,
-        logprobs: Vec<TokenLogprob>,
+        logprobs: Vec<ChatTokenLogprob>,
     },
     /// A message's whole text.
     #[serde(rename = "response.output_text.done")]
@@ -69,7 +69,7 @@ pub enum ResponseEvent {
         #[serde(flatten)]
         place: Place,
         text: String,
-        logprobs: Vec<TokenLogprob>,
+        logprobs: Vec<ChatTokenLogprob>,
     },
     /// More of what the model thought.
     #[serde(rename = "response.reasoning_text.delta")]

@@ -8,7 +8,6 @@ pub use events::{NumberedEvent, Place, ResponseEvent};
 pub use object::{
     CachedTokens, ContentItem, IncompleteDetails, ItemStatus, OutputItem, OutputText,
     ReasoningTokens, ResponseDeleted, ResponseError, ResponseObject, ResponseStatus, ResponseUsage,
-    TokenLogprob, TopLogprob,
 };
 pub use request::{
     InputItem, InputPart, ReasoningOptions, ResponsesRequest, ResponsesTool, TextFormat,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ReasoningOptions, ResponsesTool, TextOptions};
+use super::{super::ChatTokenLogprob, ReasoningOptions, ResponsesTool, TextOptions};
 
 /// An answer, complete or under way.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -178,31 +178,7 @@ pub struct OutputText {
     /// Always empty.
     pub annotations: Vec<Value>,
     /// With `include: ["message.output_text.logprobs"]`, else empty.
-    pub logprobs: Vec<TokenLogprob>,
-}
-
-/// How likely a token was.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct TokenLogprob {
-    /// The token's text.
-    pub token: String,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Its natural log probability.
-    pub logprob: f64,
-    /// The likeliest tokens at its place.
-    pub top_logprobs: Vec<TopLogprob>,
-}
-
-/// A token that could have been.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct TopLogprob {
-    /// The token's text.
-    pub token: String,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Its natural log probability.
-    pub logprob: f64,
+    pub logprobs: Vec<ChatTokenLogprob>,
 }
 
 /// Tokens in and out.

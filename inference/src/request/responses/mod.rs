@@ -15,7 +15,8 @@ use self::{
     refuse::{refuse, wants_logprobs},
 };
 use super::{
-    AnswerLength, CheckedChat, ModelFacts, RequestError, RequestErrorKind, chat, limits, parse,
+    AnswerLength, CheckedChat, FieldRoute, ModelFacts, RequestError, RequestErrorKind, chat,
+    limits, other_fields::refuse_other_fields, parse,
 };
 use crate::openai::{
     GenerationOptions,
@@ -91,6 +92,7 @@ pub fn check_responses(
     stored: impl FnOnce(&str) -> Option<Vec<Value>>,
 ) -> Result<CheckedResponses, RequestError> {
     let object = parse::object(body)?;
+    refuse_other_fields(FieldRoute::Responses, &object)?;
     let shared: GenerationOptions = parse::fields(&object)?;
     let request: ResponsesRequest = parse::fields(&object)?;
     refuse(&request)?;

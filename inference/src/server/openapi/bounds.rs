@@ -47,6 +47,16 @@ pub(super) fn all() -> Vec<Bound> {
             json!({"minimum": 1}),
         ),
         (
+            "ChatCompletionRequest",
+            "top_logprobs",
+            json!({"minimum": 0}),
+        ),
+        (
+            "CompletionRequest",
+            "logprobs",
+            range(0, limits::LOGPROBS_MAX as f64),
+        ),
+        (
             "ResponsesRequest",
             "max_output_tokens",
             json!({"minimum": 1}),
@@ -92,6 +102,22 @@ fn shared() -> impl Iterator<Item = (&'static str, Value)> {
         ("temperature", range(0, limits::TEMPERATURE_MAX)),
         ("top_p", json!({"exclusiveMinimum": 0, "maximum": 1})),
         ("top_k", json!({"minimum": -1})),
+        ("min_p", range(0, 1.0)),
+        ("presence_penalty", either_side(limits::PENALTY_MAX)),
+        ("frequency_penalty", either_side(limits::PENALTY_MAX)),
+        (
+            "repetition_penalty",
+            json!({"exclusiveMinimum": 0, "maximum": limits::REPETITION_PENALTY_MAX}),
+        ),
+        (
+            "logit_bias",
+            json!({"additionalProperties": {
+                "type": "number",
+                "minimum": -limits::LOGIT_BIAS_MAX,
+                "maximum": limits::LOGIT_BIAS_MAX,
+            }}),
+        ),
+        ("prompt_logprobs", range(0, limits::LOGPROBS_MAX as f64)),
         ("n", range(1, limits::ANSWERS_MAX as f64)),
         ("max_tokens", json!({"minimum": 1})),
         ("min_tokens", json!({"minimum": 0})),
@@ -104,6 +130,10 @@ fn shared() -> impl Iterator<Item = (&'static str, Value)> {
         ),
     ]
     .into_iter()
+}
+
+fn either_side(maximum: f64) -> Value {
+    json!({"minimum": -(maximum as i64), "maximum": maximum as i64})
 }
 
 fn range(minimum: u32, maximum: f64) -> Value {

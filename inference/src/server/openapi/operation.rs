@@ -18,11 +18,12 @@ pub(super) struct Operation {
     pub(super) method: &'static str,
     members: Map<String, Value>,
     parameters: Vec<Value>,
-    responses: Map<String, Value>,
     /// The content of a success.
     content: Map<String, Value>,
     headers: Map<String, Value>,
     statuses: Vec<u16>,
+    /// What can be done with what a success returns.
+    links: Map<String, Value>,
 }
 
 impl Operation {
@@ -46,10 +47,10 @@ impl Operation {
             method,
             members: Map::new(),
             parameters: Vec::new(),
-            responses: Map::new(),
             content: Map::new(),
             headers: Map::new(),
             statuses: EVERYWHERE.to_vec(),
+            links: Map::new(),
         };
         operation.set("operationId", id.into());
         operation.set("summary", summary.into());
@@ -135,6 +136,14 @@ impl Operation {
         self
     }
 
+    /// The `id` of a success is a parameter of another operation.
+    pub(super) fn links_id_to(mut self, operation: &str, parameter: &str) -> Self {
+        let parameters = json!({parameter: "$response.body#/id"});
+        let link = json!({"operationId": operation, "parameters": parameters});
+        self.links.insert(operation.to_owned(), link);
+        self
+    }
+
     /// As the document has it.
     pub(super) fn to_value(&self) -> Value {
         let mut headers = request_id_header();
@@ -143,7 +152,10 @@ impl Operation {
         if !self.content.is_empty() {
             success["content"] = self.content.clone().into();
         }
-        let mut responses = self.responses.clone();
+        if !self.links.is_empty() {
+            success["links"] = self.links.clone().into();
+        }
+        let mut responses = Map::new();
         responses.insert("200".to_owned(), success);
         let mut statuses = self.statuses.clone();
         statuses.sort_unstable();

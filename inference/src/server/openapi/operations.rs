@@ -107,7 +107,9 @@ fn responses(schemas: &mut Schemas) -> Vec<Operation> {
                 &schemas.answer::<NumberedEvent>(),
                 "Events of `event: <type>` and `data: <JSON>`; the last one is `response.completed`, \
                  `response.incomplete` or `error`.",
-            ),
+            )
+            .links_id_to("getResponse", "response_id")
+            .links_id_to("deleteResponse", "response_id"),
         Operation::get(path, "getResponse", "A stored response")
             .path_parameter("response_id", id)
             .fails(&[400, 404])

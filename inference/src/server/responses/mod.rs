@@ -94,9 +94,10 @@ async fn whole(
     let mut output = Output::default();
     let mut finish_reason = "";
     while let Some(piece) = generation.next().await {
-        let piece = piece?;
+        let mut piece = piece?;
+        let logprobs = format.logprobs(&generation, piece.logprobs.take());
         finish_reason = piece.finish_reason.unwrap_or(finish_reason);
-        output.push(piece);
+        output.push(piece, logprobs);
     }
     let outcome = Outcome::of(finish_reason);
     output.finish(outcome.item_status());

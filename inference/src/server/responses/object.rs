@@ -5,13 +5,22 @@ use serde_json::{Value, json};
 use super::output::Output;
 use crate::{
     model::runner::BLOCK_TOKENS,
-    openai::responses::{
-        CachedTokens, ContentItem, IncompleteDetails, ItemStatus, OutputItem, ReasoningTokens,
-        ResponseError, ResponseObject, ResponseStatus, ResponseUsage,
+    openai::{
+        ChatTokenLogprob, ChoiceLogprobs,
+        responses::{
+            CachedTokens, ContentItem, IncompleteDetails, ItemStatus, OutputItem, ReasoningTokens,
+            ResponseError, ResponseObject, ResponseStatus, ResponseUsage,
+        },
     },
     request::{CheckedOptions, ResponsesEcho},
+    sampling::TokenLogprobs,
     server::{
-        error::ApiError, generation::Generation, request_id::RequestId, state::SharedState,
+        error::ApiError,
+        format::Endpoint,
+        generation::Generation,
+        logprobs::{LogprobsFormat, PendingLogprobs},
+        request_id::RequestId,
+        state::SharedState,
         wall_clock,
     },
 };
@@ -27,6 +36,7 @@ pub(super) struct ResponseFormat {
     model: String,
     user: Option<String>,
     echo: ResponsesEcho,
+    logprobs: LogprobsFormat,
     /// The messages before the answer, if it is to be stored.
     keep: Option<Vec<Value>>,
 }
@@ -74,7 +84,25 @@ impl ResponseFormat {
             model: options.model.clone(),
             user: options.reporting.user.clone(),
             echo,
+            logprobs: LogprobsFormat::new(options),
             keep,
+        }
+    }
+
+    /// How likely a token was, if the request asked.
+    pub(super) fn logprobs(
+        &self,
+        generation: &Generation,
+        found: Option<Box<TokenLogprobs>>,
+    ) -> Vec<ChatTokenLogprob> {
+        let mut pending = PendingLogprobs::default();
+        pending.push(found);
+        let written = self
+            .logprobs
+            .choice(Endpoint::Chat, generation, 0, false, &mut pending);
+        match written {
+            Some(ChoiceLogprobs::Chat(logprobs)) => logprobs.content,
+            _ => Vec::new(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What the model puts out, piece by piece, as items; and as the events that tell a stream's reader.
 
 use crate::{
-    openai::responses::{
-        ContentItem, ItemStatus, OutputItem, OutputText, Place, ResponseEvent, TokenLogprob,
+    openai::{
+        ChatTokenLogprob,
+        responses::{ContentItem, ItemStatus, OutputItem, OutputText, Place, ResponseEvent},
     },
     prompt::{MessageDelta, ToolCallDelta},
     server::generation::Piece,
@@ -18,7 +19,7 @@ pub(super) struct Output {
     /// White space that is text only if more follows: models put it before calls, too.
     space: String,
     /// Log probabilities that are in no event yet.
-    logprobs: Vec<TokenLogprob>,
+    logprobs: Vec<ChatTokenLogprob>,
     tokens: usize,
     reasoning_tokens: usize,
     events: Vec<ResponseEvent>,
@@ -46,8 +47,9 @@ enum Open {
 }
 
 impl Output {
-    /// Adds what is new.
-    pub(super) fn push(&mut self, piece: Piece) {
+    /// Adds what is new, and how likely its token was.
+    pub(super) fn push(&mut self, piece: Piece, logprobs: Vec<ChatTokenLogprob>) {
+        self.logprobs.extend(logprobs);
         self.tokens += usize::from(piece.token.is_some());
         let MessageDelta {
             content,
@@ -91,7 +93,7 @@ impl Output {
     }
 
     fn push_reasoning(&mut self, delta: String) {
-        self.space.clear();
+        self.drop_space();
         if !matches!(self.open, Some(Open::Reasoning { .. })) {
             self.open(Open::Reasoning {
                 id: item_id("rs"),
@@ -114,6 +116,12 @@ impl Output {
         } else {
             self.space = delta;
         }
+    }
+
+    /// Forgets white space that was no text; tokens of thoughts and calls are not reported either.
+    fn drop_space(&mut self) {
+        self.space.clear();
+        self.logprobs.clear();
     }
 
     fn append_text(&mut self, delta: String) {
@@ -139,7 +147,7 @@ impl Output {
     }
 
     fn push_call(&mut self, delta: ToolCallDelta) {
-        self.space.clear();
+        self.drop_space();
         let goes_on = matches!(&self.open, Some(Open::Call { index, .. }) if *index == delta.index);
         if !goes_on {
             self.open(Open::Call {

@@ -107,9 +107,11 @@ impl Events {
         }
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, mut piece: Piece) {
         let finish_reason = piece.finish_reason;
-        self.output.push(piece);
+        let found = piece.logprobs.take();
+        let logprobs = self.format.logprobs(&self.generation, found);
+        self.output.push(piece, logprobs);
         if let Some(reason) = finish_reason {
             self.end(Outcome::of(reason));
         } else {

@@ -54,7 +54,7 @@ def against_reference(server, reference, expected, long):
     one_by_one = np.concatenate([server.embed(text) for text in TEXTS])
     yield close("each text", one_by_one, expected)
     yield same("a batch is its members", server.embed(TEXTS), one_by_one)
-    yield same("many times over", server.embed(TEXTS * 8), np.tile(one_by_one, (8, 1)))
+    yield same("many times over", server.embed(TEXTS[:5] * 15), np.tile(one_by_one[:5], (15, 1)))
     yield close("a long text, cut as the model was trained", server.embed(LONG, truncate_prompt_tokens=-1), long)
     similar = one_by_one @ one_by_one.T
     theirs = reference.similarity(expected, expected).numpy()

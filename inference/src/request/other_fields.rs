@@ -129,6 +129,11 @@ pub const OTHER_FIELDS: &[OtherField] = &[
     ),
     ignored("prompt_cache_options", MESSAGES, "as prompt_cache_key"),
     ignored("prompt_cache_retention", MESSAGES, "as prompt_cache_key"),
+    ignored(
+        "stream_options",
+        &[Responses],
+        "events are not padded against eavesdroppers, and the last one has the usage",
+    ),
     refused(
         "background_options",
         &[Responses],

@@ -65,7 +65,7 @@ VALUES = {
     "best_of": {"best_of": 2},
     "echo": {"echo": True},
     "suffix": {"suffix": "the end"},
-    "dimensions": {"dimensions": 32},
+    "dimensions": {"dimensions": 384},
     "encoding_format": {"encoding_format": "base64"},
     "access_programs": {"access_programs": ["a"]},
     "background": {"background": True},
@@ -79,7 +79,7 @@ VALUES = {
     "prompt": {"prompt": {"id": "pmpt_1"}},
     "reasoning": {"reasoning": {"effort": "low"}},
     "text": {"text": {"format": {"type": "json_schema", "name": "a", "schema": WEATHER_SCHEMA}}},
-    "truncation": {"truncation": "auto"},
+    "truncation": {"truncation": "disabled"},
 }
 # Where the same name means another thing.
 OF_ROUTE = {

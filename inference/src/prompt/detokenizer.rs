@@ -55,7 +55,9 @@ impl Detokenizer {
     pub fn push(&mut self, token: u32) -> String {
         if self.skip_special_tokens && self.kept.contains(&token) {
             let waited = self.finish();
-            (self.window, self.context, self.emitted) = (vec![token], 1, 0);
+            (self.window, self.context) = (vec![token], 1);
+            // A token that is no special one is not skipped.
+            self.emitted = self.tokenizer.decode(&self.window, true).len();
             return waited + &self.tokenizer.decode(&[token], false);
         }
         self.window.push(token);
@@ -150,6 +152,7 @@ mod tests {
             pieces + &text.finish()
         };
         assert_eq!(text(&[test_tokenizer::END]), "a\u{FFFD}<|end|>b");
+        assert_eq!(text(&[u32::from(b'a'), u32::from(b'b')]), "a\u{FFFD}b");
         assert_eq!(text(&[]), "a\u{FFFD}b");
     }
 

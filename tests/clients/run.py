@@ -12,7 +12,7 @@ import xml.etree.ElementTree as xml
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import Engine
+from engine import Engine, metric
 
 HERE = Path(__file__).parent
 KEY = "clients-key-0123456789"
@@ -108,10 +108,33 @@ def versions(suite, environments):
     """What the suite ran with, as `package version`."""
     if suite.environment == "js":
         modules = environments / "js" / "node_modules"
-        return ", ".join(f"{name} {json.loads((modules / name / 'package.json').read_text())['version']}" for name in suite.packages)
+        return ", ".join(
+            f"{name} {json.loads((modules / name / 'package.json').read_text())['version']}" for name in suite.packages
+        )
     script = "import sys; from importlib.metadata import version; print(', '.join(f'{p} {version(p)}' for p in sys.argv[1:]))"
     python = environments / suite.environment / "bin" / "python"
     return subprocess.run([python, "-c", script, *suite.packages], capture_output=True, text=True).stdout.strip()
+
+
+def closing(described, logs):
+    """What must hold of the servers after all suites: nothing is left in them, all compute is billed, nothing panicked."""
+    held = {}
+    for name in ("demo", "embed"):
+        root = json.loads(described)["roots"][name]
+        try:
+            for gauge in ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"):
+                held[f"{name}: {gauge} is 0"] = metric(root, gauge) == 0
+            billed, busy = (
+                metric(root, f"candela:{what}_seconds_total") for what in ("request_compute", "engine_busy")
+            )
+            held[f"{name}: {billed:.3f} s are billed of {busy:.3f} s of compute"] = abs(billed - busy) <= busy / 1000
+        except (OSError, KeyError) as error:
+            held[f"{name}: metrics, {error}"] = False
+    for log in sorted(logs.glob("*.log")):
+        held[f"{log.stem}: no panic in its log"] = "panicked" not in log.read_text(errors="replace")
+    for fact, holds in held.items():
+        print(f"{'ok    ' if holds else 'FAILED'} {fact}")
+    return sum(held.values()), len(held) - sum(held.values()), 0
 
 
 def main():
@@ -136,11 +159,12 @@ def main():
                 if suite.environment == "js":
                     run_node(suite, environments, environment, report, options.rest)
                 else:
-                    run_pytest(suite, environments / suite.environment / "bin" / "python", environment, report, options.rest)
+                    run_pytest(
+                        suite, environments / suite.environment / "bin" / "python", environment, report, options.rest
+                    )
                 matrix.append((suite, *counts(report)))
-        for log in sorted(logs.glob("*.log")):
-            panics = [line for line in log.read_text(errors="replace").splitlines() if "panic" in line.lower()]
-            print("".join(f"{log.stem} server: {line}\n" for line in panics), end="")
+            print("\n-- the servers afterwards")
+            matrix.append((Suite("the servers afterwards", "", "openai", []), *closing(described, logs)))
     print("\nclient                    passed  failed  skipped  versions")
     for suite, passed, failed, skipped in matrix:
         print(f"{suite.name:24} {passed:7} {failed:7} {skipped:8}  {versions(suite, environments)}")

@@ -77,18 +77,18 @@ pub struct TaggedStructure {
 /// Fields of vLLM before 0.12, for a message that names their successors.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct GuidedDecoding {
-    /// Now `structured_outputs.json`.
+    /// Refused: now `structured_outputs.json`.
     pub guided_json: Option<Value>,
-    /// Now `structured_outputs.regex`.
+    /// Refused: now `structured_outputs.regex`.
     pub guided_regex: Option<Value>,
-    /// Now `structured_outputs.choice`.
+    /// Refused: now `structured_outputs.choice`.
     pub guided_choice: Option<Value>,
-    /// Now `structured_outputs.grammar`.
+    /// Refused: now `structured_outputs.grammar`.
     pub guided_grammar: Option<Value>,
-    /// Now `structured_outputs.whitespace_pattern`.
+    /// Refused: now `structured_outputs.whitespace_pattern`.
     pub guided_whitespace_pattern: Option<Value>,
-    /// Gone: there is one backend.
+    /// Refused: there is one backend.
     pub guided_decoding_backend: Option<Value>,
-    /// Now `response_format` or `structured_outputs.json_object`.
+    /// Refused: now `response_format` or `structured_outputs.json_object`.
     pub guided_json_object: Option<Value>,
 }

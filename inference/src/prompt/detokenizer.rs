@@ -55,7 +55,10 @@ impl Detokenizer {
     pub fn push(&mut self, token: u32) -> String {
         if self.skip_special_tokens && self.kept.contains(&token) {
             let waited = self.finish();
-            (self.window, self.context, self.emitted) = (vec![token], 1, 0);
+            self.window = vec![token];
+            self.context = 1;
+            // A marker is not a special token in every tokenizer; its text is out either way.
+            self.emitted = self.tokenizer.decode(&self.window, true).len();
             return waited + &self.tokenizer.decode(&[token], false);
         }
         self.window.push(token);
@@ -123,6 +126,17 @@ mod tests {
         let mut pieces: Vec<String> = ids.iter().map(|&id| detokenizer.push(id)).collect();
         pieces.push(detokenizer.finish());
         (pieces, tokenizer.decode(ids, skip))
+    }
+
+    #[test]
+    fn a_kept_token_that_is_not_special_comes_once() {
+        let kept = Arc::from([u32::from(b'a')]);
+        let mut detokenizer = Detokenizer::new(test_tokenizer::byte_level(), true).keeping(kept);
+        let text: String = b"xaby"
+            .iter()
+            .map(|&b| detokenizer.push(b.into()))
+            .collect();
+        assert_eq!(text + &detokenizer.finish(), "xaby");
     }
 
     #[test]

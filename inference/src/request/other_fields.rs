@@ -78,8 +78,6 @@ const fn refused(
     }
 }
 
-const STRUCTURED: &str = "send structured_outputs";
-
 /// OpenAI's, then vLLM's.
 pub const OTHER_FIELDS: &[OtherField] = &[
     refused("audio", &[Chat], &[], "this server answers in text"),
@@ -150,10 +148,6 @@ pub const OTHER_FIELDS: &[OtherField] = &[
         "this server knows no such programs",
     ),
     refused("image", &[Responses], &[], "this server answers in text"),
-    refused("guided_json", TEXTS, &[], STRUCTURED),
-    refused("guided_regex", TEXTS, &[], STRUCTURED),
-    refused("guided_choice", TEXTS, &[], STRUCTURED),
-    refused("guided_grammar", TEXTS, &[], STRUCTURED),
     refused(
         "use_beam_search",
         GENERATING,
@@ -272,7 +266,6 @@ pub const OTHER_FIELDS: &[OtherField] = &[
         &[Chat],
         "of images and sounds, which are refused",
     ),
-    ignored("guided_decoding_backend", TEXTS, "there is one"),
     ignored(
         "vllm_xargs",
         TEXTS,

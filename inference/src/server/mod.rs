@@ -45,6 +45,7 @@ mod wall_clock;
 pub use auth::KeyFileError;
 pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_engine};
 pub use load_watch::LoadBomb;
+pub use openapi::document as openapi_document;
 pub use parsers::ParserError;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};

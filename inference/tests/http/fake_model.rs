@@ -100,8 +100,10 @@ impl Runner for FakeRunner {
 
     /// Of each text: its first and last token, how many it has, and a 1.
     fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> Result<(), RunnerError> {
-        self.0.pass();
-        self.0.1.fetch_add(batch.input_ids.len(), Ordering::Relaxed);
+        self.gate.pass();
+        self.gate
+            .1
+            .fetch_add(batch.input_ids.len(), Ordering::Relaxed);
         pooled.width = VECTOR_WIDTH;
         pooled.data.clear();
         for span in batch.cu_seqlens_q.windows(2) {

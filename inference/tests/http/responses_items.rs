@@ -140,8 +140,7 @@ fn items_go_back_as_they_came() {
             "function": {"name": "weather", "arguments": format!("{{\"city\": \"{city}\"}}")}})
     });
     let output = |id: &Value| json!({"role": "tool", "content": "sun", "tool_call_id": id});
-    let function = with(tools()[0].clone(), json!({}));
-    let mut function = function;
+    let mut function = tools()[0].clone();
     function.as_object_mut().unwrap().shift_remove("type");
     let chat = json!({
         "messages": [

@@ -39,11 +39,20 @@ EXAMPLES = examples()
 def test_the_page_has_examples_of_every_client():
     assert {language for language, _, _ in EXAMPLES} == {"python", "js", "bash"}
     page = "\n".join(text for _, text, _ in EXAMPLES)
-    for client in ("from openai", "langchain_openai", "litellm", "OpenAIEmbeddings", "with_raw_response", "withResponse"):
+    for client in (
+        "from openai",
+        "langchain_openai",
+        "litellm",
+        "OpenAIEmbeddings",
+        "with_raw_response",
+        "withResponse",
+    ):
         assert client in page
 
 
-@pytest.mark.parametrize(("language", "text", "line"), EXAMPLES, ids=[f"{language}-line-{line}" for language, _, line in EXAMPLES])
+@pytest.mark.parametrize(
+    ("language", "text", "line"), EXAMPLES, ids=[f"{language}-line-{line}" for language, _, line in EXAMPLES]
+)
 def test_an_example_runs(language, text, line, servers, tmp_path):
     for port, server in ((8000, servers.demo), (8001, servers.embed)):
         text = text.replace(f"http://localhost:{port}", server.root)

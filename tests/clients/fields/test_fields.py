@@ -56,7 +56,9 @@ VALUES = {
     "temperature": {"temperature": 0.5},
     "top_p": {"top_p": 0.5},
     "user": {"user": "ann"},
-    "response_format": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER_SCHEMA}}},
+    "response_format": {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER_SCHEMA}}
+    },
     "tools": {"tools": [WEATHER]},
     "tool_choice": {"tool_choice": "required", "tools": [WEATHER]},
     "parallel_tool_calls": {"parallel_tool_calls": False, "tools": [WEATHER]},
@@ -119,7 +121,9 @@ def test_every_official_field_is_on_the_page(route):
     assert missing == []
 
 
-@pytest.mark.parametrize(("route", "field"), CASES, ids=[f"{route.removeprefix('/v1/')}-{field}" for route, field in CASES])
+@pytest.mark.parametrize(
+    ("route", "field"), CASES, ids=[f"{route.removeprefix('/v1/')}-{field}" for route, field in CASES]
+)
 def test_the_server_does_what_the_page_says(route, field, servers):
     extra = OF_ROUTE.get((route, field), VALUES[field])
     if extra is None:

@@ -79,7 +79,9 @@ def gateway(request, servers, tmp_path):
         program = nginx()
         changes = {"demo.default.svc:80": upstream, "listen 8080": f"listen 127.0.0.1:{port}"}
         # The package's own folders are not for everyone to write to.
-        temporary = "".join(f" {kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        temporary = "".join(
+            f" {kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         config = adapted("nginx.conf", tmp_path, changes | {"http {": "http {" + temporary})
         command = [program, "-p", tmp_path, "-c", config, "-e", "stderr"]
     else:

@@ -102,7 +102,9 @@ def test_streamed_tools(to):
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_time"}}])
 def test_tool_choice(to, choice):
-    answer = litellm.completion(messages=FOX, tools=[TIME], tool_choice=choice, parallel_tool_calls=False, max_tokens=200, **to)
+    answer = litellm.completion(
+        messages=FOX, tools=[TIME], tool_choice=choice, parallel_tool_calls=False, max_tokens=200, **to
+    )
     assert [call.function.name for call in answer.choices[0].message.tool_calls] == ["get_time"]
 
 
@@ -110,7 +112,11 @@ def test_tool_choice(to, choice):
 def test_structured_output(to, as_class):
     schema = {"type": "json_schema", "json_schema": {"name": "animal", "schema": ANIMAL_SCHEMA, "strict": True}}
     answer = litellm.completion(
-        messages=FOX, response_format=Animal if as_class else schema, max_tokens=200, seed=1, **(to | {"temperature": 1})
+        messages=FOX,
+        response_format=Animal if as_class else schema,
+        max_tokens=200,
+        seed=1,
+        **(to | {"temperature": 1}),
     )
     found = json.loads(text(answer))
     assert Animal.model_validate(found) if as_class else set(found) == set(ANIMAL_SCHEMA["required"])
@@ -132,7 +138,13 @@ def test_errors_are_litellms(to):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_keys(provider, servers):
-    ask = {"model": f"{provider}/demo", "api_base": servers.keyed.url, "messages": FOX, "max_tokens": 1, "max_retries": 0}
+    ask = {
+        "model": f"{provider}/demo",
+        "api_base": servers.keyed.url,
+        "messages": FOX,
+        "max_tokens": 1,
+        "max_retries": 0,
+    }
     with pytest.raises(litellm.AuthenticationError):
         litellm.completion(api_key="wrong", **ask)
     assert litellm.completion(api_key=servers.key, **ask).choices
@@ -141,7 +153,9 @@ def test_keys(provider, servers):
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_embeddings(provider, servers):
     ask = {"model": f"{provider}/embed", "api_base": servers.embed.url, "api_key": "unused"}
-    response = litellm.embedding(input=["A fox is a wild animal.", "Foxes live in the forest."], encoding_format="float", **ask)
+    response = litellm.embedding(
+        input=["A fox is a wild animal.", "Foxes live in the forest."], encoding_format="float", **ask
+    )
     first, second = (item["embedding"] for item in response.data)
     assert sum(a * b for a, b in zip(first, second, strict=True)) > 0.3
     assert response.usage.prompt_tokens > 0

@@ -45,7 +45,9 @@ def test_a_length_ends_the_answer(client, field):
 
 
 def test_several_answers_are_several_choices(client):
-    answer = check(client.chat.completions.create(model="demo", messages=STORY, n=3, temperature=1, seed=3, max_tokens=12))
+    answer = check(
+        client.chat.completions.create(model="demo", messages=STORY, n=3, temperature=1, seed=3, max_tokens=12)
+    )
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in answer.choices}) > 1
     assert answer.usage.completion_tokens <= 36
@@ -53,7 +55,9 @@ def test_several_answers_are_several_choices(client):
 
 def test_a_seed_reproduces_an_answer(client):
     def ask(seed):
-        return text(client.chat.completions.create(model="demo", messages=STORY, temperature=1.5, seed=seed, max_tokens=30))
+        return text(
+            client.chat.completions.create(model="demo", messages=STORY, temperature=1.5, seed=seed, max_tokens=30)
+        )
 
     assert ask(11) == ask(11)
     assert len({ask(seed) for seed in range(4)}) > 1
@@ -88,10 +92,15 @@ def test_a_bias_keeps_tokens_out_or_forces_them(client):
 
 
 def test_penalties_change_what_repeats(client):
-    ask = {"messages": [{"role": "user", "content": "Say: no no no no no no"}], "max_tokens": 24, **GREEDY}
-    plain = client.chat.completions.create(**ask)
-    for penalty in ({"presence_penalty": 2}, {"frequency_penalty": 2}, {"extra_body": {"repetition_penalty": 1.9}}):
-        assert text(check(client.chat.completions.create(**ask, **penalty))) != text(plain), penalty
+    def ask(repetition_penalty=1, **penalty):
+        # Beyond its answer's end the model says the same again and again.
+        more = {"ignore_eos": True, "repetition_penalty": repetition_penalty}
+        return text(
+            check(client.chat.completions.create(messages=FOX, max_tokens=80, extra_body=more, **penalty, **GREEDY))
+        )
+
+    for penalty in ({"presence_penalty": 2}, {"frequency_penalty": 2}, {"repetition_penalty": 1.9}):
+        assert ask(**penalty) != ask(), penalty
 
 
 def test_vllms_own_fields_are_honoured(client):
@@ -131,7 +140,9 @@ def test_streaming_responses_have_the_headers_before_the_body(client):
 
 
 def test_a_request_id_is_taken_over(client):
-    answer = client.chat.completions.create(messages=FOX, max_tokens=1, extra_headers={"X-Request-Id": "ours.1"}, **GREEDY)
+    answer = client.chat.completions.create(
+        messages=FOX, max_tokens=1, extra_headers={"X-Request-Id": "ours.1"}, **GREEDY
+    )
     assert answer._request_id == "ours.1" and answer.id == "chatcmpl-ours.1"
 
 

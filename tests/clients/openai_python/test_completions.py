@@ -65,7 +65,9 @@ def test_headers_and_metrics(client):
     answer = check(raw.parse(), "$.metrics")
     check_stats_headers(raw.headers, answer.usage)
     check_metrics(answer.model_extra["metrics"])
-    several = client.completions.with_raw_response.create(prompt=["Once", "A"], extra_body={"include_metrics": True}, **GREEDY)
+    several = client.completions.with_raw_response.create(
+        prompt=["Once", "A"], extra_body={"include_metrics": True}, **GREEDY
+    )
     assert "x-vllm-total-time" not in several.headers
     check(several.parse())
 

@@ -145,7 +145,6 @@ def test_a_previous_response_that_is_not_there_is_not_found(client):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"input": ""}, "input"),
         ({"input": []}, "input"),
         ({"temperature": -1}, "temperature"),
         ({"max_output_tokens": 0}, "max_output_tokens"),

@@ -64,7 +64,10 @@ def test_log_probabilities_are_streamed(client):
         for chunk in client.chat.completions.create(stream=True, **ask)
         for token in (check(chunk).choices[0].logprobs.content if chunk.choices[0].logprobs else [])
     ]
-    assert streamed == client.chat.completions.create(**ask).choices[0].logprobs.content
+    whole = client.chat.completions.create(**ask).choices[0].logprobs.content
+    assert [token.token for token in streamed] == [token.token for token in whole]
+    for one, other in zip(streamed, whole, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, rel=1e-6) and len(one.top_logprobs) == 2
 
 
 def test_the_helper_accumulates(client):

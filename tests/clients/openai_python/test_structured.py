@@ -52,22 +52,17 @@ def test_a_cut_answer_says_so(client):
         client.chat.completions.parse(**(ASK | {"max_tokens": 3}), temperature=0, response_format=Animal)
 
 
-@pytest.mark.parametrize("temperature", [0, 3])
+@pytest.mark.parametrize("temperature", [0, 1])
 def test_json_object_is_an_object(client, temperature):
     answer = client.chat.completions.create(
         model="demo",
-        messages=[{"role": "user", "content": "Answer in JSON: what is a fox?"}],
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
         temperature=temperature,
-        seed=4,
-        max_tokens=1500,
+        seed=1,
         response_format={"type": "json_object"},
     )
-    # A small model may go on until the context ends; what is there then is the beginning of an object.
-    text = check(answer).choices[0].message.content
-    if answer.choices[0].finish_reason == "stop":
-        assert isinstance(json.loads(text), dict)
-    else:
-        assert text.lstrip().startswith("{")
+    assert check(answer).choices[0].finish_reason == "stop"
+    assert isinstance(json.loads(answer.choices[0].message.content), dict)
 
 
 def test_text_is_no_constraint(client):
@@ -80,7 +75,10 @@ CONSTRAINTS = {
     "json": ({"json": ANIMAL_SCHEMA}, animal),
     "regex": ({"regex": r"[a-c]{3}-\d{2}"}, lambda text: re.fullmatch(r"[a-c]{3}-\d{2}", text)),
     "choice": ({"choice": ["red", "green", "blue"]}, lambda text: text in ("red", "green", "blue")),
-    "grammar": ({"grammar": 'start: ("fox" | "dog") " " /[0-9]{1,2}/'}, lambda text: re.fullmatch(r"(fox|dog) \d{1,2}", text)),
+    "grammar": (
+        {"grammar": 'start: ("fox" | "dog") " " /[0-9]{1,2}/'},
+        lambda text: re.fullmatch(r"(fox|dog) \d{1,2}", text),
+    ),
 }
 
 
@@ -108,7 +106,10 @@ async def test_constrained_and_free_requests_share_steps(async_client):
 
     free = await async_client.chat.completions.create(**ASK, temperature=0)
     answers = await asyncio.gather(
-        *(async_client.chat.completions.parse(**ASK, temperature=1, seed=seed, response_format=Animal) for seed in range(4)),
+        *(
+            async_client.chat.completions.parse(**ASK, temperature=1, seed=seed, response_format=Animal)
+            for seed in range(4)
+        ),
         *(async_client.chat.completions.create(**ASK, temperature=0) for _ in range(4)),
     )
     assert all(isinstance(answer.choices[0].message.parsed, Animal) for answer in answers[:4])

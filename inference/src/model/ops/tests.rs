@@ -268,7 +268,6 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
     keys.inplace_op2(&k, &write).unwrap();
     values.inplace_op2(&v, &write).unwrap();
     let op = PagedAttention {
-        causal: true,
         batch: &batch,
         causal,
         scale: 0.25,

@@ -26,7 +26,7 @@ pub(super) async fn serve() -> Response {
 }
 
 /// The document.
-fn document() -> Value {
+pub fn document() -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for operation in operations::all(&mut schemas) {

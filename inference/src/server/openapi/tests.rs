@@ -11,7 +11,6 @@ fn facts() -> ModelFacts {
         max_model_len: 1_000,
         vocab_size: 1_000,
         max_queued_sequences: 10_000,
-        embeddings: None,
         defaults: SamplingDefaults::default(),
         embeddings: None,
     }

@@ -1,49 +1,29 @@
 //! `http.md`: routes, fields of requests, what an answer says of its cost, headers, errors and limits.
 
-use candela_engine::{
-    openai::{ChatRequest, CompletionRequest, GenerationOptions},
-    request::FieldRoute,
-    stats::HEADER_NAMES,
-};
-use schemars::schema_for;
+use std::collections::BTreeSet;
+
+use candela_engine::{request::FieldRoute, server::openapi_document, stats::HEADER_NAMES};
+use serde_json::Value;
 
 use super::{MADE, code, fields, limits, table};
 
-const ROUTES: &[(&str, &str)] = &[
-    (
-        "GET /health",
-        "200 without a body; 503 once the engine is dead or stopping. Answers before the model is loaded",
-    ),
-    ("GET /ping, POST /ping", "the same"),
-    (
-        "GET /ready",
-        "200 when the model is loaded and nothing is stopping, else 503",
-    ),
-    (
-        "GET /progress",
-        "how far fetching and loading are: phase, bytes done, bytes in all",
-    ),
-    ("GET /version", "`{\"version\": …}`"),
-    ("GET /metrics", "Prometheus text ([metrics](metrics.md))"),
-    (
-        "GET /v1/models",
-        "the names that are served: `id`, `object`, `created`, `owned_by`, `root`, `max_model_len`",
-    ),
-    ("GET /v1/models/{id}", "one of them"),
-    (
-        "POST /v1/chat/completions",
-        "[below](#post-v1chatcompletions)",
-    ),
-    ("POST /v1/completions", "[below](#post-v1completions)"),
-    (
-        "POST /v1/embeddings",
-        "vectors of texts ([guide](../guide/embeddings.md#request))",
-    ),
-    (
-        "POST /tokenize, POST /detokenize",
-        "the tokens of a text or a chat, and back ([guide](../guide/embeddings.md#tokenize-detokenize))",
-    ),
-];
+const ROUTES: &str = "\
+`/openapi.json` describes all of them, with the schemas of what they take and answer. A method that a route does not
+have is answered 405. The routes below `/v1` want a key where there is `--api-key-file`; the others never do, and
+answer from the first moment, while the model is fetched and loaded.
+";
+const FIELDS: &str = "\
+Every field of a request is honoured, refused with a 400 that names it, or ignored and named here. Fields that
+neither OpenAI's API nor vLLM's knows are ignored, as vLLM ignores them. null is as good as leaving a field out.
+Where a key comes twice, its last value counts.
+";
+const ERRORS_BEFORE: &str = "\
+Every answer that is not a success has the body `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`, where `code` is
+the status. An error amid a stream is a `data:` line with this object, then `data: [DONE]`.
+";
+const LIMITS: &str = "\
+Named constants of the code. Where a flag sets one, this is the flag's default.
+";
 
 const HEADERS_IN: &[(&str, &str)] = &[
     (
@@ -157,79 +137,92 @@ With `--enable-per-request-metrics`, the object `metrics` in the body, of reques
 where there is no value.
 
 ";
-const METRICS_OF: &[(&str, &str)] = &[
-    (
-        "time_to_first_token_ms",
-        "from being scheduled to the first token: the queue is not in it",
-    ),
-    ("queue_time_ms", "from being queued to being scheduled"),
-    ("generation_time_ms", "from the first token to the last"),
-    ("mean_itl_ms", "mean time of a token after the first"),
-    (
-        "tokens_per_second",
-        "tokens of the answers, over the time from being scheduled to the last token",
-    ),
-    ("prefill_time_ms", "as the header"),
-    ("inference_time_ms", "as the header"),
-    ("total_time_ms", "as the header"),
-    ("compute_time_ms", "as the header"),
-    ("cached_tokens", "as the header"),
-];
 const COST_END: &str = "
 With several answers (`n`) the numbers are the whole request's: the prompt counts once, answers and compute time are
 added up, and times run from the first beginning to the last end. A completion with several prompts has neither headers
 nor `metrics`, since its prompts cannot be added up meaningfully.
 ";
 
+/// Routes whose other fields are known.
+const FIELD_ROUTES: &[(&str, FieldRoute)] = &[
+    ("/v1/chat/completions", FieldRoute::Chat),
+    ("/v1/completions", FieldRoute::Completions),
+    ("/v1/responses", FieldRoute::Responses),
+    ("/v1/embeddings", FieldRoute::Embeddings),
+];
+
 pub(super) fn page() -> String {
-    let pairs = |pairs: &[(&str, &str)]| {
-        let row = |(name, what): &(&str, &str)| vec![code(name), (*what).to_owned()];
-        pairs.iter().map(row).collect::<Vec<_>>()
-    };
-    let mut page = format!("# HTTP\n\n{MADE}\n\n## Routes\n\n");
-    page += &table(&["route", "what it is"], pairs(ROUTES));
-    page += "\nEvery field of a request is honoured, refused with a 400 that names it, or ignored and named here. Fields that\n";
-    page += "neither OpenAI's API nor vLLM's knows are ignored, as vLLM ignores them. Where a key comes twice, its last counts.\n";
-    page += &route(
-        "POST /v1/chat/completions",
-        FieldRoute::Chat,
-        &[schema_for!(ChatRequest), schema_for!(GenerationOptions)],
-    );
-    page += &route(
-        "POST /v1/completions",
-        FieldRoute::Completions,
-        &[
-            schema_for!(CompletionRequest),
-            schema_for!(GenerationOptions),
-        ],
-    );
+    let document = openapi_document();
+    let mut page = format!("# HTTP\n\n{MADE}\n\n## Routes\n\n{ROUTES}\n");
+    page += &routes(&document);
+    page += &format!("\n{FIELDS}");
+    page += &requests(&document);
     page += &format!("\n## What a request cost\n\n{COST}\n");
     let headers = HEADER_NAMES.iter().zip(COST_OF);
-    page += &table(
-        &["header", "what it is"],
-        headers.map(|(name, what)| vec![code(name), what.to_owned()]),
-    );
+    let headers = headers.map(|(name, what)| vec![code(name), what.to_owned()]);
+    page += &table(&["header", "what it is"], headers);
     page += METRICS;
-    page += &table(&["member", "what it is"], pairs(METRICS_OF));
+    page += &fields::members(&document, "RequestMetrics", &mut BTreeSet::new());
     page += COST_END;
     page += "\n## Headers\n\nOf requests:\n\n";
     page += &table(&["header", "what it does"], pairs(HEADERS_IN));
     page += "\nOf answers:\n\n";
     page += &table(&["header", "what it is"], pairs(HEADERS_OUT));
-    page += "\n## Errors\n\nEvery answer that is not a success has the body `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`, where `code` is\nthe status. An error amid a stream is a `data:` line with this object, then `data: [DONE]`.\n\n";
-    let row = |(status, kind, when): &(&str, &str, &str)| {
-        vec![code(status), code(kind), (*when).to_owned()]
-    };
-    page += &table(&["status", "type", "when"], ERRORS.iter().map(row));
-    page += "\n## Limits\n\nNamed constants of the code; those that a flag sets are the flag's default.\n\n";
-    page += &limits::section();
+    page += &format!("\n## Errors\n\n{ERRORS_BEFORE}\n");
+    let errors = ERRORS
+        .iter()
+        .map(|(status, kind, when)| vec![code(status), code(kind), (*when).to_owned()]);
+    page += &table(&["status", "type", "when"], errors);
+    page += &format!("\n## Limits\n\n{LIMITS}\n{}", limits::section());
     page
 }
 
-fn route(title: &str, route: FieldRoute, schemas: &[schemars::Schema]) -> String {
-    format!(
-        "\n## `{title}`\n\n{}{}",
-        fields::taken(schemas),
-        fields::others(route)
-    )
+fn pairs(pairs: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let row = |(name, what): &(&str, &str)| vec![code(name), (*what).to_owned()];
+    pairs.iter().map(row).collect()
+}
+
+/// Every method of every path: what it is, and the errors that it may answer.
+fn routes(document: &Value) -> String {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let rows = paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().into_iter().flatten();
+        methods.map(move |(method, operation)| {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            let errors = responses.map(|(status, _)| status.as_str());
+            let errors: Vec<&str> = errors.filter(|status| !status.starts_with('2')).collect();
+            let name = format!("{} {path}", method.to_uppercase());
+            vec![code(&name), summary.to_owned(), errors.join(" ")]
+        })
+    });
+    table(&["route", "what it is", "errors"], rows)
+}
+
+/// The fields of each body, then the objects in them.
+fn requests(document: &Value) -> String {
+    let mut section = String::new();
+    let mut found = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        let body = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let Some(schema) = body["$ref"]
+            .as_str()
+            .and_then(|name| name.rsplit('/').next())
+        else {
+            continue;
+        };
+        section += &format!("\n## `POST {path}`\n\n");
+        section += &fields::members(document, schema, &mut found);
+        if let Some((_, route)) = FIELD_ROUTES.iter().find(|(known, _)| known == path) {
+            section += &fields::others(document, schema, *route);
+        }
+    }
+    section += "\n## Objects in requests\n";
+    let mut shown = BTreeSet::new();
+    while let Some(schema) = found.difference(&shown).next().cloned() {
+        section += &format!("\n### {schema}\n\n");
+        section += &fields::members(document, &schema, &mut found);
+        shown.insert(schema);
+    }
+    section
 }

@@ -198,12 +198,6 @@ pub const OTHER_FIELDS: &[OtherField] = &[
         "send text or token ids",
     ),
     refused(
-        "documents",
-        &[Chat],
-        &["[]"],
-        "put them into a message, or into chat_template_kwargs",
-    ),
-    refused(
         "echo",
         &[Chat],
         &["false"],

@@ -96,7 +96,6 @@ pub fn check_responses(
     let shared: GenerationOptions = parse::fields(&object)?;
     let request: ResponsesRequest = parse::fields(&object)?;
     refuse(&request)?;
-    refuse_other_fields(FieldRoute::Responses, &object)?;
     let logprobs = wants_logprobs(&request)?;
     let echo = echo(&request, &shared, facts)?;
     let store = request.store.unwrap_or(false);

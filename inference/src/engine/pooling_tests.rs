@@ -146,7 +146,7 @@ fn every_prompt_gets_its_own_vector_whatever_else_is_in_the_step() {
         let engine = pooling(runner, budget, !whole);
         let prompts: Vec<Vec<u32>> = (0..random.between(1, 30))
             .map(|_| {
-                let length = random.between(1, CONTEXT + 1);
+                let length = random.between(1, CONTEXT);
                 (0..length)
                     .map(|i| (i % random.between(1, 3)) as u32)
                     .collect()

@@ -55,9 +55,8 @@ impl Detokenizer {
     pub fn push(&mut self, token: u32) -> String {
         if self.skip_special_tokens && self.kept.contains(&token) {
             let waited = self.finish();
-            self.window = vec![token];
-            self.context = 1;
-            // A marker is not a special token in every tokenizer; its text is out either way.
+            (self.window, self.context) = (vec![token], 1);
+            // A token that is no special one is not skipped.
             self.emitted = self.tokenizer.decode(&self.window, true).len();
             return waited + &self.tokenizer.decode(&[token], false);
         }
@@ -164,6 +163,7 @@ mod tests {
             pieces + &text.finish()
         };
         assert_eq!(text(&[test_tokenizer::END]), "a\u{FFFD}<|end|>b");
+        assert_eq!(text(&[u32::from(b'a'), u32::from(b'b')]), "a\u{FFFD}b");
         assert_eq!(text(&[]), "a\u{FFFD}b");
     }
 

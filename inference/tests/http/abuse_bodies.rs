@@ -116,7 +116,7 @@ fn false_lengths_are_refused_and_nothing_is_smuggled() {
         assert!(
             statuses
                 .iter()
-                .all(|status| matches!(*status, "400" | "408" | "413")),
+                .all(|status| matches!(*status, "400" | "408" | "413" | "431")),
             "{name}: {reply}"
         );
         assert!(statuses.len() <= 2, "{name}: {reply}");

@@ -285,8 +285,8 @@ pub(super) fn refuse_other_fields(route: FieldRoute, body: &Value) -> Result<(),
             continue;
         };
         let asked = body.get(field.name).filter(|value| !value.is_null());
-        let passes = |value: &Value| neutral.iter().any(|neutral| *neutral == value.to_string());
-        if asked.is_some_and(|value| !passes(value)) {
+        let asked = asked.map(Value::to_string);
+        if asked.is_some_and(|text| !neutral.contains(&text.as_str())) {
             let name = field.name;
             let message =
                 format!("{name}: not supported by this server; leave it out, and {instead}");

@@ -35,7 +35,11 @@ if [ ! -e "$environments/complete" ]; then
     # NGINX for the gateway example, unpacked rather than installed, since a package would start it as a service.
     if ! command -v nginx >/dev/null && command -v apt-get dpkg-deb >/dev/null; then
         echo "clients: unpacking Debian's nginx" >&2
-        (cd "$environments" && apt-get download -qq nginx >/dev/null 2>&1 && dpkg-deb -x nginx_*.deb nginx) ||
+        (
+            cd "$environments"
+            apt-get download -qq nginx || { apt-get update -qq && apt-get download -qq nginx; }
+            dpkg-deb -x nginx_*.deb nginx
+        ) >/dev/null 2>&1 ||
             echo "clients: no nginx here; its test is skipped" >&2
         rm -f "$environments"/nginx_*.deb
     fi

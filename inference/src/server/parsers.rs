@@ -96,6 +96,7 @@ impl Parsers {
         if syntax.hide_reasoning && syntax.reasoning.is_some() {
             // They would tell what is hidden.
             chat.options.reporting.token_ids = false;
+            chat.options.reporting.logprobs.answer = None;
         }
         let calls = self.tool_grammar(&chat.tools, &syntax);
         let calls = calls.map_err(|error| grammar_error("tools", &error))?;

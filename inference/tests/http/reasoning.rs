@@ -73,14 +73,14 @@ fn the_prompt_can_open_the_thoughts() {
 #[test]
 fn thoughts_can_be_left_out() {
     let server = start(ReasoningParser::Qwen3);
-    let more = json!({"include_reasoning": false, "return_token_ids": true});
+    let more = json!({"include_reasoning": false, "return_token_ids": true, "logprobs": true});
     let body = json!({"messages": [{"role": "user", "content": "<|say|><think>So.</think>Yes."}]});
     let choice = server.post(CHAT, &with(body, more)).json()["choices"][0].clone();
     assert_eq!(
         choice["message"],
         json!({"role": "assistant", "content": "Yes.", "refusal": null})
     );
-    assert!(choice.get("token_ids").is_none());
+    assert!(choice.get("token_ids").is_none() && choice["logprobs"].is_null());
 }
 
 #[test]

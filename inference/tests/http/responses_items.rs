@@ -160,7 +160,8 @@ fn items_go_back_as_they_came() {
 
 #[test]
 fn choices_of_tools_are_kept() {
-    let server = start();
+    // A model that thinks may do so for ever, whatever it has to call.
+    let server = server::start_scripted(|flags| flags.enable_auto_tool_choice = true);
     let names = |response: &Value| -> Vec<String> {
         let items = response["output"].as_array().unwrap();
         let names = items.iter().filter_map(|item| item["name"].as_str());

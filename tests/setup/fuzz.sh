@@ -26,7 +26,7 @@ run() {
     local target=$1 log=$cache/$1.log status=0
     local artifacts=$PWD/fuzz/artifacts/$target
     mkdir -p "$cache/corpus/$target" "$artifacts"
-    # One input takes ten seconds or two gigabytes at most; either is a finding. Forks go on after one.
+    # One input takes ten seconds or two gigabytes at most; either is a finding. A finding ends its target's run.
     cargo +nightly fuzz run "${build[@]}" "$target" "$cache/corpus/$target" "fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
         -artifact_prefix="$artifacts/" >"$log" 2>&1 || status=$?

@@ -31,9 +31,9 @@ impl Random {
 /// as far as chance says.
 fn hang_up(address: SocketAddr, random: &mut Random) -> std::io::Result<()> {
     let stream = random.below(2) == 0;
-    let prompt = "abc".repeat(1 + random.below(60));
+    let prompt = "abc".repeat(1 + random.below(30));
     let more = json!({
-        "stream": stream, "n": 1 + random.below(3), "max_tokens": 1 + random.below(60)
+        "stream": stream, "n": 1 + random.below(3), "max_tokens": 1 + random.below(20)
     });
     let (path, body) = match random.below(2) {
         0 => (CHAT, chat_body(&prompt, more)),

@@ -3,7 +3,7 @@
 # FUZZ_SECONDS is how long each runs. What a run learns stays in the cache and out of the repository; a
 # finding is copied to inference/fuzz/artifacts, to be fixed and added to the corpus.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../inference"
 release=0.13.2
 seconds=${FUZZ_SECONDS:-600}
 cache=${CANDELA_CACHE:-$HOME/.cache/candela}/fuzz
@@ -19,15 +19,15 @@ fi
 export PATH="$tools/bin:$PATH"
 mkdir -p "$cache"
 # All of it is safe Rust, so no sanitizer: twice the executions. Assertions and overflow checks are on.
-build=(--fuzz-dir inference/fuzz --sanitizer none --target-dir "$built")
+build=(--sanitizer none --target-dir "$built")
 cargo +nightly fuzz build "${build[@]}"
 
 run() {
     local target=$1 log=$cache/$1.log status=0
-    local artifacts=inference/fuzz/artifacts/$target
+    local artifacts=$PWD/fuzz/artifacts/$target
     mkdir -p "$cache/corpus/$target" "$artifacts"
-    # One input takes ten seconds or two gigabytes at most; either is a finding. Forks go on after one.
-    cargo +nightly fuzz run "${build[@]}" "$target" "$cache/corpus/$target" "inference/fuzz/corpus/$target" -- \
+    # One input takes ten seconds or two gigabytes at most; either is a finding. A finding ends its target's run.
+    cargo +nightly fuzz run "${build[@]}" "$target" "$cache/corpus/$target" "fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
         -artifact_prefix="$artifacts/" >"$log" 2>&1 || status=$?
     local executions new

@@ -266,7 +266,10 @@ fn is_allowed(path: &str, field: &str, value: &str) -> bool {
     let negative_one = value == "-1";
     match field {
         // 64 bits of either sign.
-        "seed" => value != "1e308" && value != "-1e308" && value.len() < 20 || value == U64_MAX,
+        "seed" => {
+            let bits = i128::from(i64::MIN)..=i128::from(u64::MAX);
+            value.parse().is_ok_and(|value: i128| bits.contains(&value))
+        }
         // From so many on, all tokens are kept; -1 says the same.
         "top_k" => negative_one || !value.starts_with('-') && value.parse::<i64>().is_ok(),
         // -1 stands for all there are.

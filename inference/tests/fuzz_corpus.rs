@@ -38,6 +38,10 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the last name is the input that failed"
+)]
 fn replay(target: &str, run: fn(&[u8])) {
     for (name, input) in corpus(target) {
         println!("{name}");

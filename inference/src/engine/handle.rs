@@ -33,7 +33,7 @@ pub enum SubmitError {
 /// What the engine's thread is told.
 pub(super) enum Command {
     /// A request, and who waits for it.
-    Submit(GenerateRequest, Listener),
+    Submit(Box<GenerateRequest>, Listener),
     /// Abort everything, then end.
     Stop,
 }
@@ -106,7 +106,7 @@ impl EngineHandle {
             .map_err(|waiting| SubmitError::QueueFull { waiting, limit })?;
         let (listener, stream) = Listener::new();
         self.commands
-            .send(Command::Submit(request, listener))
+            .send(Command::Submit(Box::new(request), listener))
             .map_err(|_| SubmitError::Stopped)?;
         Ok(stream)
     }

@@ -101,7 +101,7 @@ impl Engine {
         self.shared.stopped.store(true, Ordering::Release);
         for command in commands.try_iter() {
             if let Command::Submit(request, listener) = command {
-                self.queue(request, listener);
+                self.queue(*request, listener);
             }
         }
         self.finish_where(|_| true, end);
@@ -116,7 +116,7 @@ impl Engine {
         };
         loop {
             match next {
-                Ok(Command::Submit(request, listener)) => self.queue(request, listener),
+                Ok(Command::Submit(request, listener)) => self.queue(*request, listener),
                 Err(TryRecvError::Empty) => return true,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
             }

@@ -32,13 +32,19 @@ pub enum ModelError {
     Pooling(#[from] PoolingError),
     /// The tensors are not as the configuration says.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
+    Weights(Box<WeightsError>),
     /// The memory does not hold what the flags ask for.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The KV cache cannot be made.
     #[error("the KV cache cannot be made: {0}")]
     Cache(candle_core::Error),
+}
+
+impl From<WeightsError> for ModelError {
+    fn from(error: WeightsError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 /// A model, ready to run.

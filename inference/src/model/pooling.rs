@@ -205,10 +205,9 @@ impl Modules {
             what,
             hint: "; the modules Transformer, Pooling and Normalize are, in this order",
         };
-        let mut stage = 0;
         let mut found = None;
         let mut normalize = false;
-        for Module { path, kind } in modules {
+        for (stage, Module { path, kind }) in modules.into_iter().enumerate() {
             match (stage, kind.rsplit('.').next().unwrap_or_default()) {
                 (0, "Transformer") if path.is_empty() => {}
                 (0, "Transformer") => {
@@ -221,7 +220,6 @@ impl Modules {
                 (2, "Normalize") => normalize = true,
                 _ => return Err(unsupported(format!("the module {kind} at this place"))),
             }
-            stage += 1;
         }
         let (pooling, file) = found.ok_or_else(|| unsupported("a model without Pooling".into()))?;
         Ok(Some(Self {

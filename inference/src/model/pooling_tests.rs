@@ -1,6 +1,6 @@
 //! Poolings by hand, and what the files of `sentence-transformers` say.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, slice};
 
 use serde_json::json;
 
@@ -113,16 +113,24 @@ fn the_runner_follows_from_the_model_unless_the_flag_says() {
     );
     let embedder = [decoder.clone(), all.clone(), last];
     for (files, runner, expected) in [
-        (&[decoder.clone()][..], RunnerType::Auto, None),
+        (slice::from_ref(&decoder), RunnerType::Auto, None),
         (
-            &[decoder.clone()],
+            slice::from_ref(&decoder),
             RunnerType::Pooling,
             Some(PoolingType::Last),
         ),
         (&embedder, RunnerType::Auto, Some(PoolingType::Last)),
         (&embedder, RunnerType::Generate, None),
-        (&[base.clone()], RunnerType::Auto, Some(PoolingType::Last)),
-        (&[encoder.clone()], RunnerType::Auto, Some(PoolingType::Cls)),
+        (
+            slice::from_ref(&base),
+            RunnerType::Auto,
+            Some(PoolingType::Last),
+        ),
+        (
+            slice::from_ref(&encoder),
+            RunnerType::Auto,
+            Some(PoolingType::Cls),
+        ),
     ] {
         assert_eq!(
             kind(files, runner).unwrap(),

@@ -31,7 +31,8 @@ pub use template::{
 pub use token_bytes::TokenBytes;
 pub use token_text::TokenText;
 pub use tokenizer::{
-    TOKENIZER_BYTES_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError, Truncation, TruncationSide,
+    TOKENIZER_BYTES_MAX, TOKENIZER_DEPTH_MAX, TOKENS_PER_BYTE_MAX, Tokenizer, TokenizerError,
+    Truncation, TruncationSide,
 };
 
 #[cfg(test)]

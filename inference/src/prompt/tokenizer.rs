@@ -6,6 +6,9 @@ use tokenizers::{PostProcessor, TruncationDirection};
 
 /// Largest `tokenizer.json`. The largest vocabularies in use take 35 MB.
 pub const TOKENIZER_BYTES_MAX: usize = 128 << 20;
+/// How deep its parts may be nested. The tokenizers library reads them by recursion; those of real models
+/// have eight levels at most.
+pub const TOKENIZER_DEPTH_MAX: usize = 32;
 /// Most tokens that a byte of text may become: a tokenizer that makes more of the probe is a bomb.
 pub const TOKENS_PER_BYTE_MAX: usize = 16;
 /// How much longer than the probe the text of its tokens may be.
@@ -31,6 +34,9 @@ pub enum TokenizerError {
         /// Its size.
         bytes: usize,
     },
+    /// Nested too deep.
+    #[error("tokenizer.json is nested deeper than {TOKENIZER_DEPTH_MAX} levels")]
+    TooDeep,
     /// Not what the format says.
     #[error("reading tokenizer.json: {0}")]
     Parse(String),
@@ -107,10 +113,13 @@ impl Tokenizer {
     /// text models made from multimodal ones: a text that has one of these is refused.
     ///
     /// # Errors
-    /// [`TokenizerError`] when the file is too large or malformed.
+    /// [`TokenizerError`] when the file is too large, nested too deep or malformed.
     pub fn from_bytes(bytes: &[u8], vocab_size: usize) -> Result<Self, TokenizerError> {
         if bytes.len() > TOKENIZER_BYTES_MAX {
             return Err(TokenizerError::TooLarge { bytes: bytes.len() });
+        }
+        if json_depth(bytes) > TOKENIZER_DEPTH_MAX {
+            return Err(TokenizerError::TooDeep);
         }
         let mut inner = catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
             .map_err(|_| TokenizerError::Parse("its parts contradict each other".to_owned()))?
@@ -259,6 +268,33 @@ impl Tokenizer {
     }
 }
 
+/// The deepest nesting of a JSON text, whether it is well-formed or not.
+fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            // To the end of the string; an escape is two bytes at least.
+            b'"' => {
+                while let Some(byte) = bytes.next()
+                    && *byte != b'"'
+                {
+                    if *byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,6 +391,20 @@ mod tests {
         assert!(tokenizer.surely_exceeds(&crabs, 999).is_some());
     }
 
+    #[test]
+    fn brackets_in_strings_are_not_nesting() {
+        for (json, depth) in [
+            ("", 0),
+            ("[]{}", 1),
+            (r#"{"a":[{"b":"[[[["}]}"#, 3),
+            (r#"["\"[[", "\\", [1]]"#, 2),
+            ("]]][[", 2),
+            (r#"["[["#, 1),
+        ] {
+            assert_eq!(json_depth(json.as_bytes()), depth, "{json}");
+        }
+    }
+
     /// A tokenizer with another part.
     fn with(key: &str, value: serde_json::Value) -> Result<Tokenizer, TokenizerError> {
         let mut json: serde_json::Value = serde_json::from_slice(&test_tokenizer::json()).unwrap();
@@ -377,11 +427,18 @@ mod tests {
             "type": "Sequence", "decoders": vec![replace("aa"); 16]
         });
         assert!(with("decoder", decoders).is_err());
-        let mut deep = serde_json::json!({"type": "NFC"});
-        for _ in 0..1_000 {
-            deep = serde_json::json!({"type": "Sequence", "normalizers": [deep]});
+        let deep = |levels| {
+            let nfc = serde_json::json!({"type": "NFC"});
+            (0..levels).fold(
+                nfc,
+                |inner, _| serde_json::json!({"type": "Sequence", "normalizers": [inner]}),
+            )
+        };
+        with("normalizer", deep(TOKENIZER_DEPTH_MAX / 2 - 1)).unwrap();
+        for levels in [TOKENIZER_DEPTH_MAX / 2, 60] {
+            let error = with("normalizer", deep(levels)).unwrap_err();
+            assert!(matches!(error, TokenizerError::TooDeep), "{error}");
         }
-        assert!(with("normalizer", deep).is_err());
         assert!(matches!(
             Tokenizer::from_bytes(&vec![b' '; TOKENIZER_BYTES_MAX + 1], 1),
             Err(TokenizerError::TooLarge { .. })

@@ -108,8 +108,11 @@ pub(super) async fn embeddings(
     Ok(response)
 }
 
+/// The tokens of each input.
+type Inputs = Vec<Arc<[u32]>>;
+
 /// The checked request, and the tokens of each of its inputs.
-fn check(serving: &Serving, body: &[u8]) -> Result<(CheckedEmbedding, Vec<Arc<[u32]>>), ApiError> {
+fn check(serving: &Serving, body: &[u8]) -> Result<(CheckedEmbedding, Inputs), ApiError> {
     let mut checked = check_embedding(body, &serving.facts)?;
     let inputs = std::mem::take(&mut checked.inputs);
     let single = inputs.len() == 1;

@@ -227,8 +227,11 @@ fn good_bodies() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// A request with this value in some field.
+type WithValue = fn(Value) -> Value;
+
 /// Numeric fields of any route, and lists and maps of numbers with the number in place of `0`.
-fn numeric_fields() -> Vec<(&'static str, fn(Value) -> Value)> {
+fn numeric_fields() -> Vec<(&'static str, WithValue)> {
     let plain: fn(Value) -> Value = |number| number;
     let list: fn(Value) -> Value = |number| json!([number]);
     vec![

@@ -102,6 +102,9 @@ fn hang_ups(random: &mut Random) {
                 gone += 1;
             }
         }
+        while random.chance(95) && engine.load() != (0, 0) {
+            engine.step().unwrap();
+        }
         let (waiting, running) = engine.load();
         phases[0] += waiting;
         phases[1] += running;

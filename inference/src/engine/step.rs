@@ -144,6 +144,8 @@ impl Engine {
             self.metrics.record_preemption();
         }
         self.mark_scheduled(begun);
+        // A prompt's step may take seconds, and is not to look like an idle engine meanwhile.
+        self.set_gauges();
         self.fill_batch();
         if self.batch.sequences() > 0 {
             let forward = self.isolation.forward(
@@ -356,13 +358,17 @@ impl Engine {
             .push((sequence.request.listener.events.clone(), event));
     }
 
-    /// Sets the gauges, then sends the step's events: what a client can see is on `/metrics` already.
-    fn flush(&mut self) {
+    fn set_gauges(&self) {
         self.metrics.set_gauges(EngineGauges {
             running: self.scheduler.running.len(),
             waiting: self.scheduler.waiting.len(),
             kv_cache_usage: self.scheduler.pool.usage(),
         });
+    }
+
+    /// Sets the gauges, then sends the step's events: what a client can see is on `/metrics` already.
+    fn flush(&mut self) {
+        self.set_gauges();
         for (events, event) in self.outbox.drain(..) {
             // A failed send means that the client is gone; the next step ends its sequences.
             let _ = events.send(event);

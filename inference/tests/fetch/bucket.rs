@@ -32,7 +32,7 @@ pub(crate) const SECRET_KEY: &str = "very/secret+key";
 /// What tests ask of the bucket, and see of it.
 #[derive(Default)]
 pub(crate) struct Behaviour {
-    /// Bytes after which the next answers with an object's content break off.
+    /// Bytes after which the next answers with more of an object's content than that break off.
     pub(crate) cuts: VecDeque<usize>,
     /// The entity tag of every listing is that of objects in several pieces.
     pub(crate) in_pieces: bool,
@@ -154,7 +154,10 @@ impl S3 for Tagged {
             let kind = ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS);
             answer.output.server_side_encryption = Some(kind);
         }
-        if let Some(bytes) = behaviour.cuts.pop_front()
+        let length = answer.output.content_length.unwrap_or_default();
+        if let Some(bytes) = behaviour
+            .cuts
+            .pop_front_if(|bytes| (*bytes as i64) < length)
             && let Some(body) = answer.output.body.take()
         {
             let mut left = bytes;

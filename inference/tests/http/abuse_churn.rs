@@ -41,15 +41,18 @@ fn hang_up(address: SocketAddr, random: &mut Random) -> std::io::Result<()> {
     };
     let body = body.to_string();
     let length = body.len();
+    let how = random.below(8);
+    // Who reads is not to wait for a next answer.
+    let connection = if how > 4 { "close" } else { "keep-alive" };
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     let mut connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(DEADLINE))?;
     let whole = [head.as_bytes(), body.as_bytes()].concat();
     let mut buffer = [0; 700];
-    match random.below(8) {
+    match how {
         // In the head, in the body, right after it, or with one way closed only.
         0 => connection.write_all(&whole[..random.below(head.len())])?,
         1 => connection.write_all(&whole[..head.len() + random.below(length)])?,

@@ -60,7 +60,7 @@ fn each_status_has_its_error_object() {
     assert_eq!(error["param"], "n");
     let error = assert_error(&server.chat(&"a".repeat(256), json!({})), 400, bad);
     let message = error["message"].as_str().unwrap();
-    assert!(message.matches("256 tokens").count() == 2, "{message}");
+    assert!(message.matches("256").count() == 2, "{message}");
     let error = assert_error(
         &server.chat(
             "a",

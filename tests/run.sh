@@ -100,7 +100,7 @@ kubernetes_build=$!
 section format cargo fmt --all --check
 section clippy cargo clippy --locked --workspace --all-targets --test cluster -- -D warnings
 section deny tests/setup/deny.sh
-section workspace cargo test --locked --workspace
+section workspace cargo test --locked --workspace --no-fail-fast
 section hub tests/hub/run.sh
 section templates templates
 if section release build_release; then

@@ -168,7 +168,7 @@ pub struct EngineFlags {
     #[arg(long, help_heading = "Stats")]
     pub disable_log_stats: bool,
 
-    /// Report what a request cost in x-vllm-* headers of responses that are not streamed
+    /// Report what a request cost in x-vllm-* headers; of streams in trailers, to clients that send TE: trailers
     #[arg(long, help_heading = "Stats")]
     pub enable_request_stats_headers: bool,
 

@@ -41,7 +41,8 @@ pub struct ChatRequest {
     pub chat_template: Option<String>,
 }
 
-/// One message. Its other members (`name`, `tool_calls`, …) reach the template as they are.
+/// One message. Its other members (`name`, `tool_calls`, `tool_call_id`, `reasoning` or `reasoning_content`, …)
+/// reach the template as they are.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Who speaks; a role that we do not know is the template's to judge.
@@ -53,7 +54,8 @@ pub struct ChatMessage {
     pub rest: Map<String, Value>,
 }
 
-/// A message's content: text, or a list of parts.
+/// A message's content: text, or a list of parts of the type `text` or `refusal`; any other part (`image_url`,
+/// `input_audio`, `file`) is a 400.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(
     untagged,

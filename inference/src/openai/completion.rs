@@ -12,13 +12,13 @@ use super::{ChoiceLogprobs, PromptLogprobs, Usage};
 pub struct CompletionRequest {
     /// What to go on from.
     pub prompt: Prompt,
-    /// Not honoured unless equal to `n`.
+    /// Refused unless equal to `n`.
     pub best_of: Option<i64>,
     /// Begin the answer with the prompt.
     pub echo: Option<bool>,
     /// Report the log probability of each token, and those of so many likeliest.
     pub logprobs: Option<i64>,
-    /// Not honoured.
+    /// Refused unless empty.
     pub suffix: Option<String>,
     /// vLLM: begin text prompts with the model's own special tokens; the default.
     pub add_special_tokens: Option<bool>,

@@ -11,7 +11,7 @@ use super::Prompt;
 pub struct EmbeddingRequest {
     /// Name of the model.
     pub model: Option<String>,
-    /// What to make vectors of.
+    /// Required. What to make vectors of.
     pub input: Option<Prompt>,
     /// `float` or `base64`.
     pub encoding_format: Option<String>,
@@ -28,19 +28,19 @@ pub struct EmbeddingRequest {
     pub truncation_side: Option<String>,
     /// Make vectors one long, or not.
     pub use_activation: Option<bool>,
-    /// vLLM's former name of `use_activation`.
+    /// Refused: now `use_activation`.
     pub normalize: Option<Value>,
     /// Requests share the KV cache with those of the same salt only.
     pub cache_salt: Option<String>,
-    /// Not honoured.
+    /// Refused: send `input`.
     pub messages: Option<Value>,
-    /// Not honoured.
+    /// Refused unless `do_not_pad`.
     pub padding: Option<String>,
-    /// Not honoured.
+    /// Refused unless `float32`.
     pub embed_dtype: Option<String>,
-    /// Not honoured.
+    /// Refused unless `native` or `little`.
     pub endianness: Option<String>,
-    /// Not honoured.
+    /// Refused unless 0.
     pub priority: Option<i64>,
 }
 

@@ -20,7 +20,7 @@ pub struct GenerationOptions {
     pub n: Option<i64>,
     /// One stop string or several.
     pub stop: Option<StopStrings>,
-    /// Most tokens to generate.
+    /// Most tokens to generate; 0 only for `/v1/completions` with `echo`.
     pub max_tokens: Option<i64>,
     /// Reproduces the sampling.
     pub seed: Option<i128>,
@@ -66,7 +66,7 @@ pub struct GenerationOptions {
     pub return_tokens_as_token_ids: Option<bool>,
     /// Report token ids.
     pub return_token_ids: Option<bool>,
-    /// Not honoured.
+    /// Refused unless 0.
     pub priority: Option<i64>,
     /// Requests share the KV cache with those of the same salt only.
     pub cache_salt: Option<String>,

@@ -48,7 +48,7 @@ pub struct StructuredOutputs {
     pub disable_any_whitespace: Option<bool>,
     /// Close objects whose schema does not say.
     pub disable_additional_properties: Option<bool>,
-    /// Refused.
+    /// Refused: use `disable_any_whitespace`.
     pub whitespace_pattern: Option<String>,
 }
 
@@ -85,7 +85,7 @@ pub struct GuidedDecoding {
     pub guided_choice: Option<Value>,
     /// Refused: now `structured_outputs.grammar`.
     pub guided_grammar: Option<Value>,
-    /// Refused: now `structured_outputs.whitespace_pattern`.
+    /// Refused: use `structured_outputs.disable_any_whitespace`.
     pub guided_whitespace_pattern: Option<Value>,
     /// Refused: there is one backend.
     pub guided_decoding_backend: Option<Value>,

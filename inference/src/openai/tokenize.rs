@@ -18,7 +18,7 @@ pub struct TokenizeRequest {
     pub add_special_tokens: Option<bool>,
     /// Report the tokens as the vocabulary writes them, too.
     pub return_token_strs: Option<bool>,
-    /// Not honoured.
+    /// Refused beside `messages`.
     pub chat_template: Option<Value>,
 }
 

@@ -45,7 +45,7 @@ pub struct OtherField {
     pub treatment: Treatment,
 }
 
-use FieldRoute::{Chat, Completions, Responses};
+use FieldRoute::{Chat, Completions, Embeddings, Responses};
 
 const GENERATING: &[FieldRoute] = &[Chat, Completions, Responses];
 const MESSAGES: &[FieldRoute] = &[Chat, Responses];
@@ -216,13 +216,13 @@ pub const OTHER_FIELDS: &[OtherField] = &[
     ),
     refused(
         "kv_transfer_params",
-        TEXTS,
+        GENERATING,
         &[],
         "prompts are computed where they are answered",
     ),
     refused(
         "ec_transfer_params",
-        TEXTS,
+        GENERATING,
         &[],
         "prompts are computed where they are answered",
     ),
@@ -253,21 +253,42 @@ pub const OTHER_FIELDS: &[OtherField] = &[
         "of tokenizers that this server does not use",
     ),
     ignored("stream_interval", TEXTS, "each token goes out as it comes"),
-    ignored("request_id", GENERATING, "send the header X-Request-Id"),
+    ignored(
+        "request_id",
+        &[Chat, Completions, Responses, Embeddings],
+        "send the header X-Request-Id",
+    ),
+    ignored(
+        "include_metrics",
+        &[Embeddings],
+        "the answer to a single input has the headers, and the usage log has every input",
+    ),
+    refused(
+        "previous_input_messages",
+        &[Responses],
+        &["[]"],
+        "send the conversation as input",
+    ),
+    refused(
+        "enable_response_messages",
+        &[Responses],
+        &["false"],
+        "ask /v1/chat/completions with return_token_ids",
+    ),
     ignored("session_id", GENERATING, "nothing here depends on sessions"),
     ignored(
         "media_io_kwargs",
-        &[Chat],
+        MESSAGES,
         "of images and sounds, which are refused",
     ),
     ignored(
         "mm_processor_kwargs",
-        &[Chat],
+        &[Chat, Responses, Embeddings],
         "of images and sounds, which are refused",
     ),
     ignored(
         "vllm_xargs",
-        TEXTS,
+        GENERATING,
         "of extensions, of which there are none",
     ),
 ];

@@ -120,7 +120,7 @@ fn keys_are_in_no_argument_no_environment_and_no_log_line() {
         (status("sk-first-secret"), status("sk-second-secret")),
         (200, 401)
     );
-    // Half a file, a file that is gone, and one too large change nothing; the next good one does.
+    // A file that is gone changes nothing; the next good one does.
     fs::remove_file(&path).unwrap();
     fs::write(folder.path().join("next"), "sk-second-secret\n").unwrap();
     fs::rename(folder.path().join("next"), &path).unwrap();

@@ -252,6 +252,11 @@ fn the_usage_log_has_a_line_per_finished_request() {
         assert_eq!(first[member], value, "{first}");
     }
     assert!(first["compute_time_seconds"].as_f64().unwrap() > 0.0);
+    let page = include_str!("../../../docs/reference/http.md");
+    let (_, described) = page.split_once("## The usage log").unwrap();
+    for member in first.as_object().unwrap().keys() {
+        assert!(described.contains(&format!("| `{member}` |")), "{member}");
+    }
     let prompts: Vec<_> = lines[1..]
         .iter()
         .map(|line| line["prompt_index"].as_u64())

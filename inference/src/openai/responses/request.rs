@@ -21,7 +21,8 @@ pub struct ResponsesRequest {
     pub max_output_tokens: Option<i64>,
     /// The functions that the model may call.
     pub tools: Option<Vec<ResponsesTool>>,
-    /// `none`, `auto`, `required`, or the one function to call: `{"type": "function", "name": …}`.
+    /// `none`, `auto`, `required`, one function (`{"type": "function", "name": …}`), or
+    /// `{"type": "allowed_tools", "mode": …, "tools": …}`.
     pub tool_choice: Option<Value>,
     /// The model may call several functions at once.
     pub parallel_tool_calls: Option<bool>,

@@ -49,8 +49,15 @@ pub(super) fn all() -> Vec<Bound> {
         (
             "ChatCompletionRequest",
             "top_logprobs",
-            json!({"minimum": 0}),
+            range(0, limits::LOGPROBS_MAX as f64),
         ),
+        (
+            "ResponsesRequest",
+            "top_logprobs",
+            range(0, limits::LOGPROBS_MAX as f64),
+        ),
+        // With echo.
+        ("CompletionRequest", "max_tokens", json!({"minimum": 0})),
         (
             "CompletionRequest",
             "logprobs",

@@ -23,8 +23,14 @@ fn facts() -> ModelFacts {
 fn passes(schema: &str, field: &str, value: &Value) -> bool {
     let mut body = json!({"prompt": "a", "input": "a"});
     body["messages"] = json!([{"role": "user", "content": "a"}]);
-    if schema == "ResponsesRequest" {
-        body["prompt"] = Value::Null;
+    // Some bounds are of fields that say more about another.
+    match schema {
+        "ChatCompletionRequest" => body["logprobs"] = json!(true),
+        "CompletionRequest" => body["echo"] = json!(true),
+        _ => {
+            body["prompt"] = Value::Null;
+            body["include"] = json!(["message.output_text.logprobs"]);
+        }
     }
     body[field] = value.clone();
     let body = body.to_string().into_bytes();

@@ -32,6 +32,18 @@ pub(super) fn members(document: &Value, schema: &str, found: &mut BTreeSet<Strin
     table(&["field", "type", "values", "meaning"], rows)
 }
 
+/// An object that is part of bodies: what it is, and its members.
+pub(super) fn object(document: &Value, schema: &str, found: &mut BTreeSet<String>) -> String {
+    let described = &document["components"]["schemas"][schema];
+    let members = members(document, schema, found);
+    match text(&described["description"]) {
+        description if described["properties"].is_object() && !description.is_empty() => {
+            format!("{description}\n\n{members}")
+        }
+        _ => members,
+    }
+}
+
 /// The other fields of a route: those that are refused, and those that are ignored. None of them is in the
 /// route's schema.
 pub(super) fn others(document: &Value, schema: &str, route: FieldRoute) -> String {

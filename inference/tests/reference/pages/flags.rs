@@ -9,7 +9,7 @@ use super::{MADE, code, grouped, table};
 
 const INTRODUCTION: &str = "\
 Names are vLLM's where vLLM has the setting, and `_` is as good as `-` in them. Values follow after `=` or a
-space. Where a field of the InferenceService decides a flag, the last column names it, and `extraArgs` may not
+space, that of `--enable-per-request-metrics` after `=` only (without one it means `on-request`). Where a field of the InferenceService decides a flag, the last column names it, and `extraArgs` may not
 carry the flag; all others may be given there.
 ";
 const STATS: &str = "\

@@ -19,10 +19,12 @@ Where a key comes twice, its last value counts.
 ";
 const ERRORS_BEFORE: &str = "\
 Every answer that is not a success has the body `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`, where `code` is
-the status. An error amid a stream is a `data:` line with this object, then `data: [DONE]`.
+the status. An error amid a stream is a `data:` line with this object, then `data: [DONE]`; of `/v1/responses`, the events
+`response.failed` and `error`.
 ";
 const LIMITS: &str = "\
-Named constants of the code. Where a flag sets one, this is the flag's default.
+Named constants of the code. Where a flag sets one, this is the flag's default. Those of grammars are in the [threat
+model](../threat-model.md#grammars), with who could do what without them.
 ";
 
 const HEADERS_IN: &[(&str, &str)] = &[
@@ -48,8 +50,13 @@ const HEADERS_IN: &[(&str, &str)] = &[
     ),
     (
         "traceparent",
-        "W3C trace context: its ids are in the log lines and the usage log",
+        "W3C trace context: its trace id is in the log lines and the usage log",
     ),
+    (
+        "Content-Type",
+        "`application/json` wherever there is a body, else 400",
+    ),
+    ("Content-Encoding", "none but `identity`, else 400"),
 ];
 
 const HEADERS_OUT: &[(&str, &str)] = &[
@@ -65,6 +72,14 @@ const HEADERS_OUT: &[(&str, &str)] = &[
     ("Retry-After", "seconds, on 503"),
     ("WWW-Authenticate", "`Bearer`, on 401"),
     ("Allow", "on 405"),
+    (
+        "X-Accel-Buffering",
+        "`no`, on streams, with `Cache-Control: no-cache`",
+    ),
+    (
+        "Connection",
+        "`close` on 408, 413 and 431, and from SIGTERM on",
+    ),
 ];
 
 const ERRORS: &[(&str, &str, &str)] = &[
@@ -111,7 +126,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "503",
         "ServiceUnavailableError",
-        "the model is loading, the queue is full, or the server stops: `Retry-After` says when to try again",
+        "the model is loading, the queue is full, other requests' bodies take all the memory for bodies, too many grammars wait to be compiled, the engine failed, or the server stops: `Retry-After` says when to try again",
     ),
 ];
 
@@ -148,6 +163,67 @@ added up, and times run from the first beginning to the last end. A completion w
 nor `metrics`, since its prompts cannot be added up meaningfully.
 ";
 
+const USAGE: &str = "
+With `--usage-log FILE`, or `-` for standard output, a JSON line for each prompt or input of a request, however it ended;
+for billing. Errors that were found before the engine had the request have none. A line is written when its request is
+over; where the disk cannot keep up, lines are dropped, counted, and said so in the log.
+
+";
+/// A line's members, in their order; a test over HTTP finds each of them here.
+const USAGE_LINE: &[(&str, &str)] = &[
+    ("time", "Unix seconds at the end, with milliseconds"),
+    ("request_id", "as in the answer's `X-Request-Id`"),
+    (
+        "trace_id",
+        "of the request's `traceparent`; absent without one",
+    ),
+    (
+        "prompt_index",
+        "which of several prompts or inputs; absent where there is one",
+    ),
+    ("model", "the name that was asked for"),
+    (
+        "finish_reason",
+        "`stop` (also for tool calls), `length`, `abort` or `error`; with several answers the first one's",
+    ),
+    (
+        "status",
+        "of the answer: 200, 500 or 503, also where a stream had begun with 200; 499: the client left",
+    ),
+    ("user", "the request's `user`, or null"),
+    ("tenant", "the header `X-Candela-Tenant`, or null"),
+    ("prompt_tokens", "tokens of the prompt"),
+    ("completion_tokens", "tokens of all its answers"),
+    (
+        "cached_tokens",
+        "tokens of the prompt that were in the prefix cache",
+    ),
+    ("preemptions", "how often a sequence lost its blocks"),
+    ("e2e_latency_seconds", "from arrival to the end"),
+    (
+        "queued_time_seconds",
+        "from being queued to being scheduled",
+    ),
+    (
+        "prefill_time_seconds",
+        "from being scheduled to the first token",
+    ),
+    ("decode_time_seconds", "from the first token to the last"),
+    ("inference_time_seconds", "prefill and decode"),
+    (
+        "mean_time_per_output_token_seconds",
+        "mean time of a token after the first",
+    ),
+    (
+        "compute_time_seconds",
+        "its share of the engine's time: what to bill",
+    ),
+];
+const USAGE_END: &str = "
+Times, shares and counts are those of the request's record, not rounded, and null where it has none: with
+`--disable-log-stats`, or where a client left before there was one.
+";
+
 /// Routes whose other fields are known.
 const FIELD_ROUTES: &[(&str, FieldRoute)] = &[
     ("/v1/chat/completions", FieldRoute::Chat),
@@ -169,6 +245,9 @@ pub(super) fn page() -> String {
     page += METRICS;
     page += &fields::members(&document, "RequestMetrics", &mut BTreeSet::new());
     page += COST_END;
+    page += &format!("\n## The usage log\n{USAGE}");
+    page += &table(&["member", "what it is"], pairs(USAGE_LINE));
+    page += USAGE_END;
     page += "\n## Headers\n\nOf requests:\n\n";
     page += &table(&["header", "what it does"], pairs(HEADERS_IN));
     page += "\nOf answers:\n\n";
@@ -226,7 +305,7 @@ fn requests(document: &Value) -> String {
     let mut shown = BTreeSet::new();
     while let Some(schema) = found.difference(&shown).next().cloned() {
         section += &format!("\n### {schema}\n\n");
-        section += &fields::members(document, &schema, &mut found);
+        section += &fields::object(document, &schema, &mut found);
         shown.insert(schema);
     }
     section

@@ -4,6 +4,8 @@ use super::{code, grouped, table};
 
 const SERVER: &str = include_str!("../../../src/server/limits.rs");
 const REQUEST: &str = include_str!("../../../src/request/limits.rs");
+/// Defaults of flags, which constants of the others are made of.
+const CONNECTION: &str = include_str!("../../../flags/src/connection.rs");
 
 /// Both tables, with their titles.
 pub(super) fn section() -> String {
@@ -50,8 +52,7 @@ fn constant(item: &str) -> (String, String) {
     (name.to_owned(), readable(value.trim_end_matches(';')))
 }
 
-/// A number, a shift, a duration in words; what is a constant of another file is the default of a flag,
-/// which the sentence names.
+/// A number, a shift, a duration in words, or the default of a flag.
 fn readable(value: &str) -> String {
     let inner = |prefix: &str| {
         value
@@ -64,21 +65,21 @@ fn readable(value: &str) -> String {
     if let Some(milliseconds) = inner("Duration::from_millis(") {
         return number(milliseconds).map_or_else(String::new, |n| format!("{} ms", grouped(n)));
     }
-    number(value).map_or_else(
-        || {
-            if value.contains("::") {
-                String::new()
-            } else {
-                value.to_owned()
-            }
-        },
-        grouped,
-    )
+    number(value).map_or_else(|| value.to_owned(), grouped)
 }
 
 fn number(value: &str) -> Option<u64> {
+    if let Some(name) = value.strip_prefix("connection::") {
+        return default_of_a_flag(name);
+    }
     match value.split_once(" << ") {
         Some((base, shift)) => Some(number(base)? << number(shift)?),
         None => value.replace('_', "").parse().ok(),
     }
+}
+
+fn default_of_a_flag(name: &str) -> Option<u64> {
+    let mut lines = CONNECTION.lines();
+    let found = lines.find_map(|line| line.strip_prefix(&format!("pub const {name}: u64 = ")))?;
+    number(found.trim_end_matches(';'))
 }

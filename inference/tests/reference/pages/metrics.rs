@@ -9,7 +9,7 @@ use super::{MADE, code, table};
 const INTRODUCTION: &str = "\
 `GET /metrics` of the engine, in Prometheus' text format. Names and buckets are vLLM's, so that dashboards,
 autoscaler queries and the Gateway API's inference extension work as they are; those that begin with `candela:`
-are ours. All of `vllm:` and the first two of `candela:` carry the labels `model_name` and `engine`.
+are ours. All carry the labels `model_name` and `engine`, but for those that count a start (at the end).
 
 What is not marked *always* is absent with `--disable-log-stats`. A request's own numbers, in headers, body and
 usage log, are from the same record as these ([what a request cost](http.md#what-a-request-cost)).

@@ -92,6 +92,7 @@ cluster() {
     cargo test --locked --package candela-tests --test cluster -- --nocapture
 }
 
+tests/setup/own_target.sh
 section setup tests/setup/install.sh
 # Compiled while cargo compiles, at a lower priority; most of the time it is in the cache already.
 tests/bed/kube/build.sh >"$logs/kubernetes" 2>&1 &

@@ -4,5 +4,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/candela/target}
+tests/setup/own_target.sh
 cargo build --locked --workspace --example logits >&2
 echo "$CARGO_TARGET_DIR/debug/examples/logits"

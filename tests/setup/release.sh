@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/candela/target}
+tests/setup/own_target.sh
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Only with --target do build scripts and procedural macros stay dynamic, as they must.

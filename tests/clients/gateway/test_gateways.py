@@ -129,8 +129,13 @@ def test_the_line_of_an_answer_has_what_its_headers_said(gateway, client, server
     assert numbers(line) == [float(raw.headers[header]) for header in HEADERS]
     assert line["path"] == "/v1/chat/completions" and int(line["status"]) == 200 and line["tenant"] == "team-a"
     assert "kv_cache_usage_perc" in line["load"] and line["upstream"] in servers.demo.root
-    record = [line for line in servers.usage_log.read_text().splitlines() if raw.headers["x-request-id"] in line]
-    assert json.loads(record[0])["tenant"] == "team-a"
+
+    def record():
+        lines = servers.usage_log.read_text().splitlines()
+        return [json.loads(line) for line in lines if raw.headers["x-request-id"] in line]
+
+    until("its line in the usage log", record)
+    assert record()[0]["tenant"] == "team-a"
 
 
 def test_a_stream_passes_through_piece_by_piece(gateway, client):

@@ -1,5 +1,5 @@
 """Starts the engine with the demo model and a short context, and runs schemathesis over its OpenAPI document: first as anyone may
-call it, then with API keys. Ends with a line `N passed, M failed`.
+call it, then with API keys, then with the model serving embeddings. Ends with a line `N passed, M failed`.
 
     suite.py ENGINE SCHEMATHESIS
 """
@@ -37,6 +37,14 @@ def main():
         runs = [
             ("open", [], [], ["--max-examples", "40"]),
             ("with keys", ["--api-key-file", str(keys)], ["--header", f"Authorization: Bearer {KEY}"], ["--max-examples", "5"]),
+            # Some operations alone: their links lead nowhere.
+            (
+                "embeddings",
+                ["--runner", "pooling"],
+                [],
+                ["--max-examples", "40", "--include-path-regex", "embeddings|tokenize|completions$"]
+                + ["--phases", "examples,coverage,fuzzing"],
+            ),
         ]
         outcomes = [run(engine, schemathesis, seed, *one) for one in runs]
     failed = outcomes.count(False)

@@ -127,6 +127,21 @@ fn bombs() -> Vec<(&'static str, Result<Grammar, GrammarError>)> {
 }
 
 #[test]
+fn operators_in_a_row_are_counted() {
+    for operator in ["?", "*", "+", "{1}"] {
+        let count = 60_000 / operator.len();
+        for (before, after) in [("\"a\"", ""), ("(\"a\" root", ")")] {
+            let chain = operator.repeat(count);
+            let error = Grammar::context_free(&format!("root ::= {before}{chain}{after}\n"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("more than 4 repetitions"), "{error}");
+        }
+    }
+    let most = "(".repeat(64) + "\"a\"*+?{1}" + &")*+?{1}".repeat(64);
+    Grammar::context_free(&format!("root ::= {most} root?\n")).unwrap();
+}
+
+#[test]
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound on time is what is tested"

@@ -148,7 +148,7 @@ impl<'a> Parser<'a> {
     }
 
     fn repetition(&mut self, mut node: Node) -> Result<Node, GrammarError> {
-        loop {
+        for _ in 0..=limits::REPETITIONS_MAX {
             let (least, most) = match self.chars.peek() {
                 Some('*') => (0, None),
                 Some('+') => (1, None),
@@ -161,6 +161,8 @@ impl<'a> Parser<'a> {
                 }
                 _ => return Ok(node),
             };
+    /// An item with the operators behind it, each of which makes it one deeper: what walks a grammar
+    /// does so by recursion.
             self.bump();
             node = Node::Repeat(Box::new(node), least, most);
         }
@@ -178,6 +180,8 @@ impl<'a> Parser<'a> {
             None => number(&text).map(|n| (n, Some(n))),
             Some((least, most)) if most.trim().is_empty() => number(least).map(|n| (n, None)),
             Some((least, most)) => number(least).zip(number(most).map(Some)),
+        let max = limits::REPETITIONS_MAX;
+        self.fail(&format!("more than {max} repetitions of one item"))
         };
         match bounds {
             Some((least, most)) if most.is_none_or(|most| least <= most) => Ok((least, most)),
@@ -488,3 +492,4 @@ mod tests {
         }
     }
 }
+            ("root ::= \"a\"?*+{1}?", "line 1: more than 4 repetitions"),

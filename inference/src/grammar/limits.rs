@@ -15,6 +15,8 @@ pub const NESTING_MAX: usize = 64;
 /// Properties of one object in a schema, and alternatives of one `anyOf`, `oneOf` or `allOf`. Those that
 /// may be absent are all looked at before each key.
 pub const SCHEMA_MEMBERS_MAX: usize = 1_000;
+/// Operators such as `*` or `{2}` in a row behind one item of GBNF.
+pub const REPETITIONS_MAX: usize = 4;
 /// Work of building a grammar's lexer, in llguidance's units (about 50 000 a millisecond).
 pub const LEXER_BUILD_FUEL: u64 = 500_000;
 /// Work of the lexer for one mask, in llguidance's units (about 14 000 a millisecond).

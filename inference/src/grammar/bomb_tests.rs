@@ -141,6 +141,20 @@ fn operators_in_a_row_are_counted() {
     Grammar::context_free(&format!("root ::= {most} root?\n")).unwrap();
 }
 
+/// After its first token the answer may end, and what else may come takes too long to find out.
+#[test]
+fn a_mask_that_fails_is_no_end_of_an_answer() {
+    let compiler = compiler();
+    let grammar = Grammar::regex(&"a?".repeat(8_000)).unwrap();
+    let grammar = compile(&compiler, grammar).unwrap();
+    let mut constraint = grammar.constraint(false)();
+    constraint.mask(&mut [0.0; VOCAB_SIZE]).unwrap();
+    let a = tokenizer().encode("a", false).unwrap()[0];
+    constraint.accept(a).unwrap();
+    let error = constraint.mask(&mut [0.0; VOCAB_SIZE]).unwrap_err();
+    assert!(!constraint.is_complete(), "{error}");
+}
+
 #[test]
 #[expect(
     clippy::disallowed_methods,

@@ -141,6 +141,34 @@ fn operators_in_a_row_are_counted() {
     Grammar::context_free(&format!("root ::= {most} root?\n")).unwrap();
 }
 
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound on time is what is tested"
+)]
+fn rules_in_the_worst_order_are_read_in_linear_time() {
+    let mut text = String::new();
+    for i in 0..900 {
+        let name = |i: usize| {
+            if i == 0 {
+                "root".to_owned()
+            } else {
+                format!("r{i}")
+            }
+        };
+        text += &format!("{} ::= {}{}\n", name(i), "[a]".repeat(16), name(i + 1));
+    }
+    text += "r900 ::= \"a\"\n";
+    let quickest = (0..5).map(|_| {
+        let begun = Instant::now();
+        Grammar::context_free(&text).unwrap();
+        begun.elapsed()
+    });
+    // 10 ms, where a pass over all rules for each of them takes some hundreds.
+    let quickest = quickest.min().unwrap();
+    assert!(quickest < Duration::from_millis(60), "{quickest:?}");
+}
+
 /// After its first token the answer may end, and what else may come takes too long to find out.
 #[test]
 fn a_mask_that_fails_is_no_end_of_an_answer() {

@@ -109,6 +109,7 @@ impl GrammarCompiler {
         if let Some(known) = lock(&self.cache).get(&grammar) {
             return known;
         }
+        grammar.check_total()?;
         let (done, outcome) = oneshot::channel();
         match self.jobs.try_send(Job { grammar, done }) {
             Ok(()) => {}
@@ -221,11 +222,24 @@ impl Cache {
     }
 
     fn insert(&mut self, grammar: Grammar, outcome: Outcome) {
-        if self.known.len() >= limits::CACHED_GRAMMARS_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(oldest) = oldest.map(|(grammar, _)| grammar.clone()) {
-                self.known.remove(&oldest);
-            }
+        let bytes = grammar.bytes();
+        while self.known.len() >= limits::CACHED_GRAMMARS_MAX
+            || !self.known.is_empty() && self.bytes + bytes > limits::CACHED_GRAMMARS_BYTES_MAX
+        {
+            self.forget_oldest();
+        }
+        if self.known.insert(grammar, (outcome, self.uses)).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.known.iter().min_by_key(|(_, (_, used))| *used);
+        if let Some(oldest) = oldest.map(|(grammar, _)| grammar.clone()) {
+            self.known.remove(&oldest);
+            self.bytes -= oldest.bytes();
+    /// Of all grammars in it.
+    bytes: usize,
         }
         self.known.insert(grammar, (outcome, self.uses));
     }
@@ -234,4 +248,24 @@ impl Cache {
 /// A lock whose holders leave nothing half done when they panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_keeps_the_last_used_within_its_bytes() {
+        let mut cache = Cache::default();
+        let grammar = |i: usize| Grammar::Json(format!("{i:09}").repeat(111_111));
+        for i in 0..40 {
+            cache.insert(grammar(i), Err(GrammarError::Busy));
+            assert!(cache.get(&grammar(0)).is_some(), "{i}");
+        }
+        let kept = cache.known.keys().map(Grammar::bytes);
+        assert_eq!(kept.sum::<usize>(), cache.bytes);
+        assert!(cache.bytes <= limits::CACHED_GRAMMARS_BYTES_MAX);
+        assert_eq!(cache.known.len(), 16);
+        assert!(cache.get(&grammar(39)).is_some() && cache.get(&grammar(1)).is_none());
+    }
 }

@@ -10,6 +10,9 @@ pub const REGEX_BYTES_MAX: usize = 16 << 10;
 pub const CHOICES_BYTES_MAX: usize = 64 << 10;
 /// Longest context-free grammar.
 pub const GRAMMAR_BYTES_MAX: usize = 64 << 10;
+/// All that an answer must follow, together: the schemas of a request's tools or structural tags, say, and
+/// the text around them.
+pub const GRAMMAR_TOTAL_BYTES_MAX: usize = 1 << 20;
 /// Parentheses that may be open at once in GBNF. llguidance has such bounds of its own for the others.
 pub const NESTING_MAX: usize = 64;
 /// Properties of one object in a schema, and alternatives of one `anyOf`, `oneOf` or `allOf`. Those that
@@ -31,6 +34,8 @@ pub const LEXER_STATES_MAX: usize = 50_000;
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 /// Compiled grammars that are kept; the one that was not used for longest is dropped first.
 pub const CACHED_GRAMMARS_MAX: usize = 256;
+/// And the bytes of all of these, as they were asked for.
+pub const CACHED_GRAMMARS_BYTES_MAX: usize = 16 << 20;
 /// Grammars that may wait to be compiled; a request with one more is refused for now.
 pub const COMPILE_QUEUE_MAX: usize = 64;
 /// Longest wait of a request for its grammar to be compiled.

@@ -350,6 +350,32 @@ fn a_token_that_cannot_follow_fails_its_branch_only() {
 }
 
 #[test]
+fn a_grammar_is_bounded_as_a_whole() {
+    let compiler = compiler();
+    let part = |i: usize| Structure {
+        trigger: "<".to_owned(),
+        begin: i.to_string(),
+        content: Grammar::Json(format!("{{\"const\": \"{}\"}}", "a".repeat(200_000))),
+        end: ">".to_owned(),
+    };
+    let of = |parts: usize| {
+        let tagged = Tagged {
+            text: true,
+            structures: (0..parts).map(part).collect(),
+            at_least: 0,
+            at_most: None,
+            separator: String::new(),
+        };
+        compile(&compiler, Grammar::Tagged(tagged).after("</think>")).err()
+    };
+    let too_large = |error: &GrammarError| matches!(error, GrammarError::TooLarge { .. });
+    assert!(!of(5).as_ref().is_some_and(too_large));
+    let error = of(6).unwrap();
+    assert!(too_large(&error), "{error}");
+    assert!(error.to_string().contains("at most 1048576"), "{error}");
+}
+
+#[test]
 fn equal_grammars_are_compiled_once_also_when_they_cannot_be() {
     let compiler = compiler();
     let grammar = || Grammar::regex("a|b").unwrap();

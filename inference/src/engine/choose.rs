@@ -68,17 +68,18 @@ fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
             return Err(End::stop());
         }
     }
-    let banned = if early {
-        request.stop_tokens.as_slice()
-    } else {
-        &[]
+    // Where the grammar allows nothing else, it counts for more than min_tokens.
+    let is_free = || sequence.constraint.is_none() || any_but(logits, &request.stop_tokens);
+    let banned = match early && is_free() {
+        true => request.stop_tokens.as_slice(),
+        false => &[],
     };
     let token = sequence
         .sampler
         .sample(logits, &request.params, banned, Past { prompt, answer })
         .map_err(|error| match &sequence.constraint {
             Some(_) if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) => {
-                failed(&"every token that the grammar allows here is banned by min_tokens")
+                failed(&"every token that the grammar allows here is ruled out by the request")
             }
             _ => failed(&error),
         })?;
@@ -93,6 +94,13 @@ fn choose(sequence: &mut Sequence, logits: &mut [f32]) -> Result<Chosen, End> {
         .transpose()
         .map_err(|error| failed(&error))?;
     Ok(Chosen { token, logprobs })
+}
+
+/// Whether any other token than `tokens` may come.
+fn any_but(logits: &[f32], tokens: &[u32]) -> bool {
+    let may_come =
+        |(&logit, token): (&f32, u32)| logit > f32::NEG_INFINITY && !tokens.contains(&token);
+    logits.iter().zip(0..).any(may_come)
 }
 
 fn failure(request: &Request, error: &dyn Display) -> End {

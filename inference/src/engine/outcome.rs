@@ -1,12 +1,15 @@
 //! What a step brought each sequence that was in it.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
+
+use rayon::prelude::*;
 
 use super::{
-    choose::{Chosen, take_rows},
+    choose::{Chosen, rows_of, take_rows},
     isolation::{Output, failure, guarded},
     sequence::{End, Sequence},
 };
+use crate::{model::runner::Pooled, sampling::Logits};
 
 /// What a step brought a sequence.
 pub(super) enum Outcome {
@@ -22,31 +25,81 @@ pub(super) enum Outcome {
     Ended(End),
 }
 
+/// What `output` holds for the sequences of the step, which have their rows in it in their order. One that
+/// failed has none.
+pub(super) fn outcomes<'a>(
+    scheduled: impl Iterator<Item = &'a mut Sequence>,
+    output: &mut Output,
+) -> Vec<Outcome> {
+    match output {
+        Output::Logits(logits) => chosen(scheduled, logits),
+        Output::Pooled(pooled) => {
+            let mut row = 0;
+            let outcome = |sequence| Outcome::of_vector(sequence, pooled, &mut row);
+            scheduled.map(outcome).collect()
+        }
+    }
+}
+
+/// A sequence has all it needs for its choice, so they choose side by side: a row is as long as the
+/// vocabulary.
+fn chosen<'a>(
+    scheduled: impl Iterator<Item = &'a mut Sequence>,
+    logits: &mut Logits,
+) -> Vec<Outcome> {
+    let vocab = logits.vocab;
+    let mut rest = logits.data.as_mut_slice();
+    let mut parts: Vec<(&mut Sequence, &mut [f32])> = scheduled
+        .map(|sequence| {
+            // Where the model made too few, the last do not find theirs, and fail.
+            let own = (rows_of(sequence) * vocab).min(rest.len());
+            let (own, others) = mem::take(&mut rest).split_at_mut(own);
+            rest = others;
+            (sequence, own)
+        })
+        .collect();
+    if let [(sequence, own)] = &mut parts[..] {
+        return vec![Outcome::of_logits(sequence, own, vocab)];
+    }
+    parts
+        .into_par_iter()
+        .map(|(sequence, own)| Outcome::of_logits(sequence, own, vocab))
+        .collect()
+}
+
 impl Outcome {
-    /// What `output` holds for `sequence`, whose rows begin at `row`, which is moved behind them. A
-    /// sequence that failed has none.
-    pub(super) fn of(sequence: &mut Sequence, output: &mut Output, row: &mut usize) -> Self {
+    fn of_logits(sequence: &mut Sequence, logits: &mut [f32], vocab: usize) -> Self {
+        Self::of(sequence, |sequence| {
+            Ok(match take_rows(sequence, logits, vocab)? {
+                Some(chosen) => Self::Token(chosen),
+                None if sequence.samples() => Self::Scored,
+                None => Self::Computed,
+            })
+        })
+    }
+
+    /// Moves `row` behind the sequence's.
+    fn of_vector(sequence: &mut Sequence, pooled: &Pooled, row: &mut usize) -> Self {
+        Self::of(sequence, |sequence| {
+            if !sequence.samples() {
+                return Ok(Self::Computed);
+            }
+            *row += 1;
+            let vector = pooled.row(*row - 1);
+            if vector.iter().all(|number| number.is_finite()) {
+                return Ok(Self::Pooled(Arc::from(vector)));
+            }
+            let message = "the model's vector has something in it that is no number";
+            Err(End::error(message))
+        })
+    }
+
+    fn of(sequence: &mut Sequence, take: impl FnOnce(&mut Sequence) -> Result<Self, End>) -> Self {
         if sequence.failed {
             return Self::Ended(failure());
         }
         let id = Arc::clone(&sequence.request.id);
-        let made = guarded(&id, "choosing a token", || match output {
-            Output::Logits(logits) => match take_rows(sequence, logits, row)? {
-                Some(chosen) => Ok(Self::Token(chosen)),
-                None if sequence.samples() => Ok(Self::Scored),
-                None => Ok(Self::Computed),
-            },
-            Output::Pooled(_) if !sequence.samples() => Ok(Self::Computed),
-            Output::Pooled(pooled) => {
-                *row += 1;
-                let vector = pooled.row(*row - 1);
-                if vector.iter().all(|number| number.is_finite()) {
-                    return Ok(Self::Pooled(Arc::from(vector)));
-                }
-                let message = "the model's vector has something in it that is no number";
-                Err(End::error(message))
-            }
-        });
+        let made = guarded(&id, "choosing a token", || take(sequence));
         made.flatten().unwrap_or_else(Self::Ended)
     }
 

@@ -10,7 +10,7 @@ use super::{request::Event, sequence::Sequence};
 pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
 use crate::{
     model::runner::BLOCK_TOKENS,
-    sampling::{Logits, SampleError, TokenLogprobs},
+    sampling::{SampleError, TokenLogprobs},
 };
 
 /// What was found of a prompt so far. It outlives a preemption: what is found is not computed again.
@@ -61,21 +61,16 @@ impl Sequence {
         tokens.map_or(usize::MAX, |tokens| tokens / BLOCK_TOKENS)
     }
 
-    /// Scores the prompt's tokens of the step by `logits`, whose row `first` is the first of this sequence.
+    /// Scores the prompt's tokens of the step by their `rows` of logits.
     ///
     /// # Errors
     /// [`SampleError`] when one of the rows has no softmax.
-    pub(super) fn score_prompt(
-        &mut self,
-        logits: &Logits,
-        first: usize,
-    ) -> Result<(), SampleError> {
+    pub(super) fn score_prompt(&mut self, rows: &[f32]) -> Result<(), SampleError> {
         let scored = self.scored_now();
         let Some(scores) = &mut self.prompt_scores else {
             return Ok(());
         };
         let next = &self.tokens[scored.start + 1..scored.end + 1];
-        let rows = logits.rows(first..first + scored.len());
         scores
             .found
             .extend(TokenLogprobs::of_rows(rows, next, scores.top)?);

@@ -107,19 +107,19 @@ impl<S: BuildHasher> Scheduler<S> {
     fn plan_running(&mut self, budget: &mut Budget, wanted: fn(&Sequence) -> bool) -> usize {
         let (mut index, mut preempted) = (0, 0);
         while index < self.running.len() && budget.tokens > 0 {
-            let sequence = &mut self.running[index];
-            if sequence.scheduled == 0 && wanted(sequence) {
-                let tokens = sequence.remaining().min(budget.tokens);
-                let (tokens, rows) = sequence.within_rows(tokens, budget.rows);
-                let blocks = blocks_for(sequence.computed + tokens);
-                if !sequence.table.grow(&mut self.pool, blocks) {
+            let next = &self.running[index];
+            if next.scheduled == 0 && wanted(next) && !self.waits_for_scores(next) {
+                let was_held_back = next.table.blocks().is_empty();
+                let (pool, sequence) = (&mut self.pool, &mut self.running[index]);
+                if was_held_back {
+                    find_hits(sequence, pool, &mut self.hits);
+                    begin(sequence, pool, &self.hits);
+                }
+                if !give(sequence, pool, budget) {
                     self.preempt_newest(budget);
                     preempted += 1;
                     continue;
                 }
-                sequence.scheduled = tokens;
-                budget.tokens -= tokens;
-                budget.rows -= rows;
             }
             index += 1;
         }
@@ -143,7 +143,8 @@ impl<S: BuildHasher> Scheduler<S> {
 
     /// Moves waiting sequences into the step while budget and places last, and there are blocks for all
     /// their tokens, and for those of the running ones that are not in the step: budget is left when all
-    /// their tokens are, those of prompts aside that are scored.
+    /// their tokens are, those of prompts aside that are scored. Who waits for scores, or for rows of
+    /// logits, takes a place without tokens: that can last for many steps, and is none of the others' fault.
     fn admit(&mut self, budget: &mut Budget) {
         while budget.tokens > 0 && self.running.len() < self.max_num_seqs && self.pool.free() > 0 {
             let Some(next) = self.waiting.front() else {
@@ -152,20 +153,24 @@ impl<S: BuildHasher> Scheduler<S> {
             if self.whole_prompts && next.tokens.len() > budget.tokens {
                 return;
             }
-            next.table.find(&self.pool, &next.tokens, &mut self.hits);
-            self.hits.truncate(next.skippable_blocks());
+            find_hits(next, &self.pool, &mut self.hits);
             let held = self.hits.iter().filter(|&&hit| !self.pool.is_free(hit));
             let missing = |s: &Sequence| blocks_for(s.tokens.len()) - s.table.blocks().len();
             let promised: usize = self.running.iter().map(missing).sum();
             let needed = promised + blocks_for(next.tokens.len()) - held.count();
             let waits_for_rows = next.prompt_scores.is_some() && budget.rows == 0;
-            if needed > self.pool.free() || waits_for_rows || self.is_better_later(next) {
+            let is_held_back = waits_for_rows || self.waits_for_scores(next);
+            if needed > self.pool.free() || !is_held_back && self.is_better_later(next) {
                 return;
             }
             let Some(mut sequence) = self.waiting.pop_front() else {
                 return;
             };
-            self.start(&mut sequence, budget);
+            if !is_held_back {
+                begin(&mut sequence, &mut self.pool, &self.hits);
+                let given = give(&mut sequence, &mut self.pool, budget);
+                assert!(given, "more blocks than these were free");
+            }
             self.running.push(sequence);
         }
     }
@@ -174,29 +179,21 @@ impl<S: BuildHasher> Scheduler<S> {
     /// beside it, and will find in the cache once that is done.
     fn is_better_later(&self, next: &Sequence) -> bool {
         let prompt = next.request.prompt.len();
-        let sibling = |s: &&Sequence| Arc::ptr_eq(&s.request, &next.request);
-        let mut siblings = self.running.iter().filter(sibling);
         let shares = self.hasher.is_some() && self.hits.len() < (prompt - 1) / BLOCK_TOKENS;
-        // The log probabilities of the prompt come before any branch's first token.
-        next.branch > 0
-            && siblings.any(|s| s.prompt_scores.is_some() || shares && s.computed < prompt)
+        next.branch > 0 && shares && self.siblings(next).any(|s| s.computed < prompt)
     }
 
-    /// Gives a sequence its cached blocks, `self.hits`, and its first tokens in the step.
-    fn start(&mut self, sequence: &mut Sequence, budget: &mut Budget) {
-        sequence.table.begin(&mut self.pool, &self.hits);
-        sequence.computed = self.hits.len() * BLOCK_TOKENS;
-        if sequence.preemptions == 0 {
-            sequence.cached_tokens = sequence.computed;
-        }
-        let tokens = sequence.remaining().min(budget.tokens);
-        let (tokens, rows) = sequence.within_rows(tokens, budget.rows);
-        sequence.scheduled = tokens;
-        budget.tokens -= tokens;
-        budget.rows -= rows;
-        let blocks = blocks_for(sequence.computed + sequence.scheduled);
-        let grown = sequence.table.grow(&mut self.pool, blocks);
-        assert!(grown, "more blocks than these were free");
+    /// The log probabilities of the prompt come before any branch's first token.
+    fn waits_for_scores(&self, next: &Sequence) -> bool {
+        next.branch > 0
+            && next.request.params.prompt_logprobs.is_some()
+            && self.siblings(next).any(|s| s.prompt_scores.is_some())
+    }
+
+    /// Running branches of the same request.
+    fn siblings(&self, of: &Sequence) -> impl Iterator<Item = &Sequence> {
+        let is_sibling = |s: &&Sequence| Arc::ptr_eq(&s.request, &of.request);
+        self.running.iter().filter(is_sibling)
     }
 
     /// What must hold of every step, and costs little to see.
@@ -265,4 +262,33 @@ impl<S: BuildHasher> Scheduler<S> {
         }
         sequence
     }
+}
+
+/// The cached blocks that a sequence can begin with.
+fn find_hits(sequence: &Sequence, pool: &BlockPool, hits: &mut Vec<u32>) {
+    sequence.table.find(pool, &sequence.tokens, hits);
+    hits.truncate(sequence.skippable_blocks());
+}
+
+/// Gives a sequence its cached blocks.
+fn begin(sequence: &mut Sequence, pool: &mut BlockPool, hits: &[u32]) {
+    sequence.table.begin(pool, hits);
+    sequence.computed = hits.len() * BLOCK_TOKENS;
+    if sequence.preemptions == 0 {
+        sequence.cached_tokens = sequence.computed;
+    }
+}
+
+/// Gives a sequence tokens in the step, and the blocks for them; false, and nothing, if there are none.
+fn give(sequence: &mut Sequence, pool: &mut BlockPool, budget: &mut Budget) -> bool {
+    let tokens = sequence.remaining().min(budget.tokens);
+    let (tokens, rows) = sequence.within_rows(tokens, budget.rows);
+    let blocks = blocks_for(sequence.computed + tokens);
+    if !sequence.table.grow(pool, blocks) {
+        return false;
+    }
+    sequence.scheduled = tokens;
+    budget.tokens -= tokens;
+    budget.rows -= rows;
+    true
 }

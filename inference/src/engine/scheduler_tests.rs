@@ -264,6 +264,49 @@ fn the_longest_sequence_that_the_pool_holds_is_served() {
     assert!(ended == 2 && scheduler.is_idle());
 }
 
+/// Branches of a request of 200 tokens, scored or not.
+fn of_200_tokens(id: &str, first: u32, count: usize, scored: bool) -> Vec<Sequence> {
+    let generate = GenerateRequest {
+        id: id.into(),
+        prompt: (first..first + 200).collect(),
+        params: SamplingParams {
+            prompt_logprobs: scored.then_some(0),
+            ..SamplingParams::greedy(9)
+        },
+        branches: NonZeroUsize::new(count).unwrap(),
+        cache_salt: None,
+        stop: None,
+        constraint: None,
+        arrival: None,
+    };
+    let (listener, _) = Listener::new();
+    branches(generate, listener, &[], 0, None)
+}
+
+#[test]
+fn who_waits_for_rows_or_scores_holds_up_nobody_behind_it() {
+    let hasher = Some(ChainHasher::with_hasher(Colliding));
+    let mut scheduler = Scheduler::new(100, 8, 512, hasher);
+    scheduler.enqueue(of_200_tokens("0", 0, 2, true));
+    scheduler.enqueue(of_200_tokens("1", 1_000, 1, true));
+    scheduler.enqueue(of_200_tokens("2", 2_000, 1, false));
+    let scheduled = |scheduler: &mut Scheduler<Colliding>| -> Vec<usize> {
+        scheduler.schedule();
+        let scheduled = scheduler.running.iter().map(|s| s.scheduled).collect();
+        (0..scheduler.running.len()).for_each(|at| scheduler.advance(at));
+        scheduled
+    };
+    assert_eq!(scheduled(&mut scheduler), [64, 0, 0, 200]);
+    assert_eq!(scheduled(&mut scheduler)[..3], [64, 0, 0]);
+    assert_eq!(scheduled(&mut scheduler)[..3], [64, 0, 0]);
+    // What is left needs 7 rows, and as many as there are go to the next prompt.
+    assert_eq!(scheduled(&mut scheduler)[..3], [8, 0, 57]);
+    scheduler.running[0].prompt_scores = None;
+    scheduler.running[0].tokens.push(1);
+    assert_eq!(scheduled(&mut scheduler)[..3], [1, 8, 64]);
+    assert_eq!(scheduler.running[1].cached_tokens, 192);
+}
+
 #[test]
 fn sequences_can_be_taken_out_after_a_panic_whatever_the_pool_says() {
     let mut scheduler = with_two_branches(4);

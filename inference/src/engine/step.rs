@@ -18,7 +18,7 @@ use super::{
     handle::{Command, Listener, Shared},
     isolation::{Isolation, Output, failure, guarded},
     kv::ChainHasher,
-    outcome::Outcome,
+    outcome::{Outcome, outcomes},
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
@@ -223,11 +223,8 @@ impl Engine {
         let Self {
             scheduler, output, ..
         } = self;
-        let mut row = 0;
         let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
-        scheduled
-            .map(|sequence| Outcome::of(sequence, output, &mut row))
-            .collect()
+        outcomes(scheduled, output)
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.

@@ -127,6 +127,47 @@ fn bombs() -> Vec<(&'static str, Result<Grammar, GrammarError>)> {
 }
 
 #[test]
+fn operators_in_a_row_are_counted() {
+    for operator in ["?", "*", "+", "{1}"] {
+        let count = 60_000 / operator.len();
+        for (before, after) in [("\"a\"", ""), ("(\"a\" root", ")")] {
+            let chain = operator.repeat(count);
+            let error = Grammar::context_free(&format!("root ::= {before}{chain}{after}\n"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("more than 4 repetitions"), "{error}");
+        }
+    }
+    let most = "(".repeat(64) + "\"a\"*+?{1}" + &")*+?{1}".repeat(64);
+    Grammar::context_free(&format!("root ::= {most} root?\n")).unwrap();
+}
+
+/// Each of them is known to be a terminal only when the next one is.
+#[test]
+fn rules_in_the_worst_order_are_read() {
+    let name = |i: usize| match i {
+        0 => "root".to_owned(),
+        _ => format!("r{i}"),
+    };
+    let rule = |i| format!("{} ::= {}{}\n", name(i), "[a]".repeat(16), name(i + 1));
+    let text: String = (0..900).map(rule).collect();
+    Grammar::context_free(&(text + "r900 ::= \"a\"\n")).unwrap();
+}
+
+/// After its first token the answer may end, and what else may come takes too long to find out.
+#[test]
+fn a_mask_that_fails_is_no_end_of_an_answer() {
+    let compiler = compiler();
+    let grammar = Grammar::regex(&"a?".repeat(8_000)).unwrap();
+    let grammar = compile(&compiler, grammar).unwrap();
+    let mut constraint = grammar.constraint(false)();
+    constraint.mask(&mut [0.0; VOCAB_SIZE]).unwrap();
+    let a = tokenizer().encode("a", false).unwrap()[0];
+    constraint.accept(a).unwrap();
+    let error = constraint.mask(&mut [0.0; VOCAB_SIZE]).unwrap_err();
+    assert!(!constraint.is_complete(), "{error}");
+}
+
+#[test]
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound on time is what is tested"

@@ -74,6 +74,8 @@ type MakeVocabulary = Box<dyn FnOnce() -> Result<Vocabulary, GrammarError> + Sen
 
 struct Job {
     grammar: Grammar,
+    /// Told when it is its turn.
+    begun: oneshot::Sender<()>,
     done: oneshot::Sender<Outcome>,
 }
 
@@ -104,30 +106,40 @@ impl GrammarCompiler {
     /// The compiled grammar.
     ///
     /// # Errors
-    /// [`GrammarError`]: the grammar's own fault, too many that wait, or a tokenizer that cannot be used.
+    /// [`GrammarError`]: the grammar's own fault; [`GrammarError::Busy`] when those of others take too
+    /// long or are too many; a tokenizer that cannot be used; [`GrammarError::Failed`].
     pub async fn compile(&self, grammar: Grammar) -> Outcome {
+        grammar.check_total()?;
         if let Some(known) = lock(&self.cache).get(&grammar) {
             return known;
         }
+        let (begun, turn) = oneshot::channel();
         let (done, outcome) = oneshot::channel();
-        match self.jobs.try_send(Job { grammar, done }) {
+        let job = Job {
+            grammar,
+            begun,
+            done,
+        };
+        match self.jobs.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(GrammarError::Busy),
-            Err(TrySendError::Disconnected(_)) => return Err(not_compiled()),
+            Err(TrySendError::Disconnected(_)) => return Err(GrammarError::Failed),
+        }
+        // Its own time is counted from its turn on: what others' grammars take is not its fault.
+        match time::timeout(limits::COMPILE_TIMEOUT, turn).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(GrammarError::Failed),
+            Err(_) => return Err(GrammarError::Busy),
         }
         match time::timeout(limits::COMPILE_TIMEOUT, outcome).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(not_compiled()),
+            Ok(Err(_)) => Err(GrammarError::Failed),
             Err(_) => Err(GrammarError::Invalid(format!(
                 "it took more than {} s to compile",
                 limits::COMPILE_TIMEOUT.as_secs()
             ))),
         }
     }
-}
-
-fn not_compiled() -> GrammarError {
-    GrammarError::Invalid("it cannot be compiled".to_owned())
 }
 
 /// The thread that compiles.
@@ -140,8 +152,13 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, queue: &Receiver<Job>) {
-        for Job { grammar, done } in queue {
-            if done.is_closed() {
+        for Job {
+            grammar,
+            begun,
+            done,
+        } in queue
+        {
+            if done.is_closed() || begun.send(()).is_err() {
                 continue;
             }
             let known = lock(&self.cache).get(&grammar);
@@ -179,7 +196,7 @@ impl Worker {
         match &self.factory {
             Some(Ok(factory)) => Ok(factory),
             Some(Err(error)) => Err(error.clone()),
-            None => Err(not_compiled()),
+            None => Err(GrammarError::Failed),
         }
     }
 }
@@ -210,6 +227,8 @@ fn parser_factory(vocabulary: Vocabulary) -> Result<(Vocabulary, ParserFactory),
 struct Cache {
     known: HashMap<Grammar, (Outcome, u64)>,
     uses: u64,
+    /// Of all grammars in it.
+    bytes: usize,
 }
 
 impl Cache {
@@ -221,17 +240,47 @@ impl Cache {
     }
 
     fn insert(&mut self, grammar: Grammar, outcome: Outcome) {
-        if self.known.len() >= limits::CACHED_GRAMMARS_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(oldest) = oldest.map(|(grammar, _)| grammar.clone()) {
-                self.known.remove(&oldest);
-            }
+        let bytes = grammar.bytes();
+        while self.known.len() >= limits::CACHED_GRAMMARS_MAX
+            || !self.known.is_empty() && self.bytes + bytes > limits::CACHED_GRAMMARS_BYTES_MAX
+        {
+            self.forget_oldest();
         }
-        self.known.insert(grammar, (outcome, self.uses));
+        if self.known.insert(grammar, (outcome, self.uses)).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.known.iter().min_by_key(|(_, (_, used))| *used);
+        if let Some(oldest) = oldest.map(|(grammar, _)| grammar.clone()) {
+            self.known.remove(&oldest);
+            self.bytes -= oldest.bytes();
+        }
     }
 }
 
 /// A lock whose holders leave nothing half done when they panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_keeps_the_last_used_within_its_bytes() {
+        let mut cache = Cache::default();
+        let grammar = |i: usize| Grammar::Json(format!("{i:09}").repeat(111_111));
+        for i in 0..40 {
+            cache.insert(grammar(i), Err(GrammarError::Busy));
+            assert!(cache.get(&grammar(0)).is_some(), "{i}");
+        }
+        let kept = cache.known.keys().map(Grammar::bytes);
+        assert_eq!(kept.sum::<usize>(), cache.bytes);
+        assert!(cache.bytes <= limits::CACHED_GRAMMARS_BYTES_MAX);
+        assert_eq!(cache.known.len(), 16);
+        assert!(cache.get(&grammar(39)).is_some() && cache.get(&grammar(1)).is_none());
+    }
 }

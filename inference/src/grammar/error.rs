@@ -21,6 +21,9 @@ pub enum GrammarError {
     /// Too many grammars wait to be compiled.
     #[error("too many grammars wait to be compiled; try again")]
     Busy,
+    /// Nobody is there to compile it any more, or who compiled it failed.
+    #[error("grammars cannot be compiled")]
+    Failed,
     /// The model's tokenizer does not say which bytes its tokens are.
     #[error("this model's tokenizer cannot be used with grammars: {0}")]
     Vocabulary(String),

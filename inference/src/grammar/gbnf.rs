@@ -62,6 +62,20 @@ enum Node {
     Choice(Vec<Node>),
 }
 
+impl Node {
+    /// Calls `seen` with the name of every rule that this refers to.
+    fn for_each_reference<'a>(&'a self, seen: &mut impl FnMut(&'a str)) {
+        match self {
+            Self::Literal(_) | Self::Class(_) => {}
+            Self::Reference(name) => seen(name),
+            Self::Repeat(inner, ..) => inner.for_each_reference(seen),
+            Self::Sequence(nodes) | Self::Choice(nodes) => {
+                nodes.iter().for_each(|node| node.for_each_reference(seen));
+            }
+        }
+    }
+}
+
 struct Parser<'a> {
     chars: Peekable<Chars<'a>>,
     line: usize,
@@ -147,8 +161,10 @@ impl<'a> Parser<'a> {
         Ok(inner)
     }
 
+    /// An item with the operators behind it, each of which makes it one deeper: what walks a grammar
+    /// does so by recursion.
     fn repetition(&mut self, mut node: Node) -> Result<Node, GrammarError> {
-        loop {
+        for _ in 0..=limits::REPETITIONS_MAX {
             let (least, most) = match self.chars.peek() {
                 Some('*') => (0, None),
                 Some('+') => (1, None),
@@ -164,6 +180,8 @@ impl<'a> Parser<'a> {
             self.bump();
             node = Node::Repeat(Box::new(node), least, most);
         }
+        let max = limits::REPETITIONS_MAX;
+        self.fail(&format!("more than {max} repetitions of one item"))
     }
 
     /// What stands between braces: `3`, `3,` or `3,5`.
@@ -304,6 +322,35 @@ fn single(mut nodes: Vec<Node>, several: impl Fn(Vec<Node>) -> Node) -> Node {
     }
 }
 
+/// Which rules are terminals: what refers to nothing is one, then what refers to terminals only;
+/// recursion never is. Every reference is looked at once.
+fn terminals(rules: &[Rule], by_name: &HashMap<&str, usize>) -> Vec<bool> {
+    // Those that refer to a rule, once for each time, and how often each refers to what is no terminal.
+    let mut users = vec![Vec::new(); rules.len()];
+    let mut open = vec![0usize; rules.len()];
+    for (user, rule) in rules.iter().enumerate() {
+        rule.body.for_each_reference(&mut |name| {
+            open[user] += 1;
+            // What does not exist stays open: it is an error of its own.
+            if let Some(&used) = by_name.get(name) {
+                users[used].push(user);
+            }
+        });
+    }
+    let mut terminal = vec![false; rules.len()];
+    let mut found: Vec<usize> = (0..rules.len()).filter(|&rule| open[rule] == 0).collect();
+    while let Some(rule) = found.pop() {
+        terminal[rule] = true;
+        for &user in &users[rule] {
+            open[user] -= 1;
+            if open[user] == 0 {
+                found.push(user);
+            }
+        }
+    }
+    terminal
+}
+
 /// The rules written so far, under names that Lark takes: terminals in capitals.
 struct Lark<'a> {
     rules: HashMap<&'a str, usize>,
@@ -322,32 +369,22 @@ impl<'a> Lark<'a> {
                 return invalid(format!("the rule `{}` is defined twice", rule.name));
             }
         }
-        let mut lark = Self {
-            rules: by_name,
-            terminal: vec![false; rules.len()],
-            names: Vec::new(),
-            parts: 0,
-            out: String::new(),
-        };
-        // What refers to nothing is a terminal, then what refers to terminals only; recursion never is.
-        loop {
-            let found: Vec<usize> = (0..rules.len())
-                .filter(|&i| !lark.terminal[i] && lark.is_terminal(&rules[i].body))
-                .collect();
-            if found.is_empty() {
-                break;
-            }
-            found.iter().for_each(|&index| lark.terminal[index] = true);
-        }
+        let terminal = terminals(rules, &by_name);
         let name = |(index, rule): (usize, &Rule)| {
             let name = rule.name.replace('-', "_");
-            match lark.terminal[index] {
+            match terminal[index] {
                 true => format!("T{index}_{}", name.to_ascii_uppercase()),
                 false => format!("r{index}_{}", name.to_ascii_lowercase()),
             }
         };
-        lark.names = rules.iter().enumerate().map(name).collect();
-        Ok(lark)
+        let names = rules.iter().enumerate().map(name).collect();
+        Ok(Self {
+            rules: by_name,
+            terminal,
+            names,
+            parts: 0,
+            out: String::new(),
+        })
     }
 
     fn is_terminal(&self, node: &Node) -> bool {
@@ -482,6 +519,7 @@ mod tests {
             ("root ::= \"a\"\nroot ::= \"b\"", "defined twice"),
             ("root ::= \"a\"{3,2}", "such as {2,3}"),
             ("root ::= \"a\" )", "the end of a rule"),
+            ("root ::= \"a\"?*+{1}?", "line 1: more than 4 repetitions"),
         ] {
             let error = to_lark(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

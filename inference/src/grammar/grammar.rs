@@ -129,6 +129,26 @@ impl Grammar {
         Ok(Self::Lark(lark))
     }
 
+    /// Bytes of all texts that it is made of.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Json(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
+            Self::Choice(choices) => choices.iter().map(String::len).sum(),
+            Self::Tagged(tagged) => {
+                let structures = tagged.structures.iter();
+                tagged.separator.len() + structures.map(Structure::bytes).sum::<usize>()
+            }
+            Self::After { end, then } => end.len() + then.bytes(),
+            Self::Any(grammars) => grammars.iter().map(Self::bytes).sum(),
+        }
+    }
+
+    /// Refuses one that is too large as a whole, whatever it is made of.
+    pub(super) fn check_total(&self) -> Result<(), GrammarError> {
+        let what = "everything that the answer must follow";
+        within(what, self.bytes(), limits::GRAMMAR_TOTAL_BYTES_MAX)
+    }
+
     /// Anything up to and including `end`, then what `self` allows: for models that reason first.
     #[must_use]
     pub fn after(self, end: impl Into<String>) -> Self {
@@ -136,6 +156,18 @@ impl Grammar {
             end: end.into(),
             then: Box::new(self),
         }
+    }
+}
+
+impl Structure {
+    fn bytes(&self) -> usize {
+        let Self {
+            trigger,
+            begin,
+            content,
+            end,
+        } = self;
+        trigger.len() + begin.len() + content.bytes() + end.len()
     }
 }
 

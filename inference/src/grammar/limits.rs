@@ -10,8 +10,13 @@ pub const REGEX_BYTES_MAX: usize = 16 << 10;
 pub const CHOICES_BYTES_MAX: usize = 64 << 10;
 /// Longest context-free grammar.
 pub const GRAMMAR_BYTES_MAX: usize = 64 << 10;
+/// All that an answer must follow, together: the schemas of a request's tools or structural tags, say, and
+/// the text around them.
+pub const GRAMMAR_TOTAL_BYTES_MAX: usize = 1 << 20;
 /// Parentheses that may be open at once in GBNF. llguidance has such bounds of its own for the others.
 pub const NESTING_MAX: usize = 64;
+/// Operators such as `*` or `{2}` in a row behind one item of GBNF.
+pub const REPETITIONS_MAX: usize = 4;
 /// Properties of one object in a schema, and alternatives of one `anyOf`, `oneOf` or `allOf`. Those that
 /// may be absent are all looked at before each key.
 pub const SCHEMA_MEMBERS_MAX: usize = 1_000;
@@ -29,9 +34,12 @@ pub const LEXER_STATES_MAX: usize = 50_000;
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 /// Compiled grammars that are kept; the one that was not used for longest is dropped first.
 pub const CACHED_GRAMMARS_MAX: usize = 256;
+/// And the bytes of all of these, as they were asked for.
+pub const CACHED_GRAMMARS_BYTES_MAX: usize = 16 << 20;
 /// Grammars that may wait to be compiled; a request with one more is refused for now.
 pub const COMPILE_QUEUE_MAX: usize = 64;
-/// Longest wait of a request for its grammar to be compiled.
+/// Longest that a grammar waits before it is compiled, for those of others, and longest that compiling it
+/// takes.
 pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Stack of the thread that compiles: llguidance follows a grammar's nesting by recursion.
 pub const COMPILE_STACK_BYTES: usize = 64 << 20;

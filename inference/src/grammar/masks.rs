@@ -43,7 +43,7 @@ impl Mask {
                     });
                 }
                 // No token is left, not even one that ends an answer: the model has none.
-                Err(_) if accepting => {
+                Err(error) if accepting && allows_nothing(&error.to_string()) => {
                     let allowed = SimpleVob::new();
                     return Ok(Self {
                         allowed,
@@ -80,10 +80,15 @@ impl Mask {
     }
 }
 
+/// Whether llguidance stopped because nothing can follow, and not because it failed or reached a limit.
+fn allows_nothing(said: &str) -> bool {
+    said.contains(&StopReason::NoExtensionBias.to_string())
+}
+
 /// What llguidance says when a grammar cannot go on, in words.
 fn dead(said: &dyn fmt::Display) -> ConstraintError {
     let said = said.to_string();
-    if said.contains(&StopReason::NoExtensionBias.to_string()) {
+    if allows_nothing(&said) {
         let reason = "the grammar allows no token after what was generated";
         return ConstraintError(reason.to_owned());
     }

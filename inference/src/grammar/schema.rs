@@ -1,6 +1,8 @@
 //! A client's JSON schema, made ready for llguidance: its own options instead of the client's, without
 //! annotations that restrict nothing, closed where asked.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{GrammarError, SchemaOptions, limits};
@@ -48,6 +50,8 @@ const SCHEMAS: &[&str] = &[
     "oneOf",
     "prefixItems",
 ];
+/// Keywords that name properties of an object.
+const NAMES: [&str; 2] = ["properties", "patternProperties"];
 /// Keywords whose value has schemas by name.
 const NAMED_SCHEMAS: &[&str] = &["$defs", "definitions", "patternProperties", "properties"];
 
@@ -60,6 +64,9 @@ pub(super) fn prepare(schema: &Value, options: SchemaOptions) -> Result<Value, G
         Value::Bool(true) => Value::Object(Map::new()),
         other => other.clone(),
     };
+    if options.closed {
+        leave_combined_open(&mut schema);
+    }
     tidy(&mut schema, options)?;
     if let Some(object) = schema.as_object_mut() {
         let whitespace = format!(r"[ \t\n\r]{{1,{}}}", limits::JSON_WHITESPACE_MAX);
@@ -80,9 +87,7 @@ fn tidy(schema: &mut Value, options: SchemaOptions) -> Result<(), GrammarError> 
     };
     settle_format(object);
     object.shift_remove("deprecated");
-    let names = ["properties", "patternProperties"];
-    let names_properties = names.iter().any(|key| object.contains_key(*key));
-    if options.closed && names_properties && !object.contains_key("additionalProperties") {
+    if options.closed && names_properties(object) && !object.contains_key("additionalProperties") {
         object.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     for (key, value) in object {
@@ -93,7 +98,7 @@ fn tidy(schema: &mut Value, options: SchemaOptions) -> Result<(), GrammarError> 
                     .try_for_each(|schema| tidy(schema, options))?;
             }
             Value::Object(named) if NAMED_SCHEMAS.contains(&key.as_str()) => {
-                if names.contains(&key.as_str()) {
+                if NAMES.contains(&key.as_str()) {
                     bounded(key, named.len())?;
                 }
                 let mut schemas = named.values_mut();
@@ -104,6 +109,78 @@ fn tidy(schema: &mut Value, options: SchemaOptions) -> Result<(), GrammarError> 
         }
     }
     Ok(())
+}
+
+fn names_properties(object: &Map<String, Value>) -> bool {
+    NAMES.iter().any(|key| object.contains_key(*key))
+}
+
+/// Says of objects that are described in several places that they are open: closed for itself, each place
+/// would refuse the properties that only another one names.
+fn leave_combined_open(root: &mut Value) {
+    let mut references = Vec::new();
+    find_combined(root, &mut references);
+    let mut seen = HashSet::new();
+    while let Some(reference) = references.pop() {
+        let place = reference.strip_prefix('#').map(str::to_owned);
+        if seen.insert(reference)
+            && let Some(target) = place.and_then(|place| root.pointer_mut(&place))
+        {
+            leave_open(target, &mut references);
+        }
+    }
+}
+
+/// Looks through all schemas, and leaves open what is combined in one of them.
+fn find_combined(schema: &mut Value, references: &mut Vec<String>) {
+    let Value::Object(object) = schema else {
+        return;
+    };
+    let places = object
+        .iter()
+        .map(|(key, value)| match (key.as_str(), value) {
+            ("allOf", Value::Array(all)) => all.len(),
+            ("anyOf" | "oneOf" | "$ref", _) => 1,
+            _ => 0,
+        });
+    if places.sum::<usize>() + usize::from(names_properties(object)) > 1 {
+        leave_open(schema, references);
+    }
+    let Value::Object(object) = schema else {
+        return;
+    };
+    for (key, value) in object {
+        let key = key.as_str();
+        match value {
+            Value::Array(list) if SCHEMAS.contains(&key) => list
+                .iter_mut()
+                .for_each(|schema| find_combined(schema, references)),
+            Value::Object(named) if NAMED_SCHEMAS.contains(&key) => named
+                .values_mut()
+                .for_each(|schema| find_combined(schema, references)),
+            value if SCHEMAS.contains(&key) => find_combined(value, references),
+            _ => {}
+        }
+    }
+}
+
+/// Leaves an object open, and all that describes the same one: its `references` are for others to follow.
+fn leave_open(schema: &mut Value, references: &mut Vec<String>) {
+    let Value::Object(object) = schema else {
+        return;
+    };
+    if names_properties(object) && !object.contains_key("additionalProperties") {
+        object.insert("additionalProperties".to_owned(), Value::Bool(true));
+    }
+    for (key, value) in object {
+        match (key.as_str(), value) {
+            ("allOf" | "anyOf" | "oneOf", Value::Array(members)) => members
+                .iter_mut()
+                .for_each(|member| leave_open(member, references)),
+            ("$ref", Value::String(reference)) => references.push(reference.clone()),
+            _ => {}
+        }
+    }
 }
 
 fn bounded(keyword: &str, members: usize) -> Result<(), GrammarError> {
@@ -178,7 +255,6 @@ mod tests {
         let schema = json!({
             "properties": {"a": {"items": {"properties": {}}}},
             "$defs": {"b": {"properties": {}, "additionalProperties": true}},
-            "anyOf": [{"type": "object"}],
         });
         let options = SchemaOptions {
             closed: true,
@@ -187,10 +263,58 @@ mod tests {
         let expected = json!({
             "properties": {"a": {"items": {"properties": {}, "additionalProperties": false}}},
             "$defs": {"b": {"properties": {}, "additionalProperties": true}},
-            "anyOf": [{"type": "object"}],
             "additionalProperties": false,
         });
         assert_eq!(prepared(schema, options), expected);
+    }
+
+    #[test]
+    fn what_describes_one_object_together_is_left_open() {
+        let options = SchemaOptions {
+            closed: true,
+            ..SchemaOptions::default()
+        };
+        let names = |name: &str| json!({"properties": {name: {"properties": {}}}});
+        // By where they are: whether each is closed.
+        for (schema, expected) in [
+            (
+                json!({"properties": {}, "anyOf": [names("a")]}),
+                vec![
+                    ("", false),
+                    ("/anyOf/0", false),
+                    ("/anyOf/0/properties/a", true),
+                ],
+            ),
+            (
+                json!({"oneOf": [names("a"), names("b")]}),
+                vec![("/oneOf/0", true), ("/oneOf/1", true)],
+            ),
+            (
+                json!({"allOf": [names("a"), {"oneOf": [names("b")]}]}),
+                vec![("/allOf/0", false), ("/allOf/1/oneOf/0", false)],
+            ),
+            (json!({"allOf": [names("a")]}), vec![("/allOf/0", true)]),
+            (
+                json!({
+                    "properties": {"x": {"$ref": "#/$defs/alone"}}, "$ref": "#/$defs/a",
+                    "$defs": {
+                        "a": {"allOf": [{"$ref": "#/$defs/b"}]}, "b": names("b"),
+                        "alone": names("c"),
+                    },
+                }),
+                vec![("", false), ("/$defs/b", false), ("/$defs/alone", true)],
+            ),
+            (
+                json!({"properties": {"x": {"$ref": "#"}}, "allOf": [{"$ref": "#"}]}),
+                vec![("", false)],
+            ),
+        ] {
+            let prepared = prepared(schema, options);
+            for (place, closed) in expected {
+                let told = &prepared.pointer(place).unwrap()["additionalProperties"];
+                assert_eq!(*told == json!(false), closed, "{place} of {prepared}");
+            }
+        }
     }
 
     #[test]

@@ -41,18 +41,19 @@ pub(super) fn compiler() -> GrammarCompiler {
 }
 
 fn compiler_for(eos: &'static [u32]) -> GrammarCompiler {
+    compiler_with(eos, silent())
+}
+
+fn silent() -> MaskClock {
     let cache = CacheConfig {
         block_size: 32,
         num_blocks: 1,
     };
     let metrics = Metrics::new("demo", VOCAB_SIZE, cache, false);
-    compiler_with(
-        eos,
-        MaskClock {
-            clock: None,
-            metrics,
-        },
-    )
+    MaskClock {
+        clock: None,
+        metrics,
+    }
 }
 
 pub(super) fn compiler_with(eos: &'static [u32], clock: MaskClock) -> GrammarCompiler {
@@ -347,6 +348,65 @@ fn a_token_that_cannot_follow_fails_its_branch_only() {
     assert!(bad.mask(&mut [0.0; VOCAB_SIZE]).is_err());
     assert!(bad.accept(a).is_err());
     good.mask(&mut [0.0; VOCAB_SIZE]).unwrap();
+}
+
+#[test]
+fn a_grammar_is_bounded_as_a_whole() {
+    let compiler = compiler();
+    let part = |i: usize| Structure {
+        trigger: "<".to_owned(),
+        begin: i.to_string(),
+        content: Grammar::Json(format!("{{\"const\": \"{}\"}}", "a".repeat(200_000))),
+        end: ">".to_owned(),
+    };
+    let of = |parts: usize| {
+        let tagged = Tagged {
+            text: true,
+            structures: (0..parts).map(part).collect(),
+            at_least: 0,
+            at_most: None,
+            separator: String::new(),
+        };
+        compile(&compiler, Grammar::Tagged(tagged).after("</think>")).err()
+    };
+    let too_large = |error: &GrammarError| matches!(error, GrammarError::TooLarge { .. });
+    assert!(!of(5).as_ref().is_some_and(too_large));
+    let error = of(6).unwrap();
+    assert!(too_large(&error), "{error}");
+    assert!(error.to_string().contains("at most 1048576"), "{error}");
+}
+
+#[test]
+fn a_grammar_that_waits_is_not_to_blame_for_those_before_it() {
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let (entered, its_turn) = std::sync::mpsc::channel();
+    let vocabulary = move || {
+        entered.send(()).unwrap();
+        let _ = blocked.recv();
+        panic!("a vocabulary that cannot be made");
+    };
+    let compiler = GrammarCompiler::start(vocabulary, silent()).unwrap();
+    let grammar = |text: &str| Grammar::regex(text).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (slow, waiting) = runtime.block_on(async {
+        let mut slow = Box::pin(compiler.compile(grammar("a")));
+        assert!(futures::poll!(slow.as_mut()).is_pending());
+        its_turn.recv().unwrap();
+        futures::join!(slow, compiler.compile(grammar("b")))
+    });
+    let slow = slow.err().unwrap().to_string();
+    assert!(slow.contains("took more than 10 s"), "{slow}");
+    assert_eq!(waiting.err(), Some(GrammarError::Busy));
+    // Now its thread ends, and that is nobody's grammar's fault either.
+    go_on.send(()).unwrap();
+    for text in ["c", "d"] {
+        let failed = compile(&compiler, grammar(text)).err();
+        assert_eq!(failed, Some(GrammarError::Failed));
+    }
 }
 
 #[test]

@@ -44,8 +44,11 @@ impl Tokenizer {
             text.and_then(|text| bytes_of(&text, &spelling))
                 .map_or(TokenBytes::Unknown, TokenBytes::Text)
         };
-        let count = u32::try_from(self.token_count()).unwrap_or(u32::MAX);
-        Ok((0..count).map(token).collect())
+        // No more than the model has: a file may give a token any id, up to 4294967295.
+        let count = self.token_count().min(self.vocab_size);
+        Ok((0..u32::try_from(count).unwrap_or(u32::MAX))
+            .map(token)
+            .collect())
     }
 }
 
@@ -130,6 +133,16 @@ mod tests {
         assert_eq!(bytes[258], TokenBytes::Text(b"hell".to_vec()));
         let end = TokenBytes::Special("<|end|>".to_owned());
         assert_eq!(bytes[test_tokenizer::END as usize], end);
+    }
+
+    #[test]
+    fn a_token_with_a_great_id_costs_nothing() {
+        let mut file: Value = serde_json::from_slice(&test_tokenizer::json()).unwrap();
+        file["model"]["vocab"]["far"] = json!(u32::MAX);
+        let size = test_tokenizer::VOCAB_SIZE;
+        let tokenizer = Tokenizer::from_bytes(file.to_string().as_bytes(), size).unwrap();
+        assert_eq!(tokenizer.token_count(), 1 << 32);
+        assert_eq!(tokenizer.token_bytes().unwrap().len(), size);
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub struct Tokenizer {
     /// Tokens of the file; some may be beyond the model's vocabulary.
     tokens: usize,
     /// Rows of the model's embedding.
-    vocab_size: usize,
+    pub(super) vocab_size: usize,
     token_bytes_max: usize,
 }
 

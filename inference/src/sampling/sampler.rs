@@ -14,18 +14,6 @@ pub struct Logits {
     pub vocab: usize,
 }
 
-impl Logits {
-    /// Consecutive rows.
-    pub fn rows(&self, rows: std::ops::Range<usize>) -> &[f32] {
-        &self.data[rows.start * self.vocab..rows.end * self.vocab]
-    }
-
-    /// One row, to be changed in place.
-    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        &mut self.data[row * self.vocab..(row + 1) * self.vocab]
-    }
-}
-
 /// A row that no token can be drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SampleError {
@@ -162,9 +150,13 @@ fn keep_top_p(candidates: &mut Vec<(f32, u32)>, top_p: f32) {
     if top_p >= 1.0 {
         return;
     }
-    candidates.sort_unstable_by(by_weight);
     let total: f64 = candidates.iter().map(|c| f64::from(c.0)).sum();
     let (mut sum, bound) = (0.0, f64::from(top_p) * total);
+    // Sorting a whole vocabulary takes longest. What is this unlikely is never kept: all of it together
+    // is at most half of what is left out.
+    let unlikely = (total - bound) / (2.0 * candidates.len() as f64);
+    candidates.retain(|candidate| f64::from(candidate.0) >= unlikely);
+    candidates.sort_unstable_by(by_weight);
     let reached = candidates.iter().position(|candidate| {
         sum += f64::from(candidate.0);
         sum >= bound

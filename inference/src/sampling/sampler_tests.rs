@@ -246,6 +246,33 @@ fn probabilities(case: &Case) -> Option<Vec<f64>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Weights from 1 to next to nothing, some of them equal.
+    #[test]
+    fn top_p_keeps_what_sorting_everything_would(
+        steps in prop::collection::vec(0u16..400, 1..300),
+        scale in prop_oneof![Just(0f32), Just(0.01), Just(0.1), Just(1.0)],
+        top_p in prop_oneof![0.001f32..1.0, Just(0.999_999_94), Just(0.5)],
+    ) {
+        let least = steps.iter().min().copied().unwrap_or(0);
+        let weight = |&step: &u16| (f32::from(least) - f32::from(step)) * scale;
+        let weights = steps.iter().map(|step| weight(step).exp());
+        let mut kept: Vec<(f32, u32)> = weights.zip(0..).collect();
+        let mut sorted = kept.clone();
+        keep_top_p(&mut kept, top_p);
+        sorted.sort_by(by_weight);
+        let total: f64 = sorted.iter().map(|c| f64::from(c.0)).sum();
+        let sum = |count: usize| sorted[..count].iter().map(|c| f64::from(c.0)).sum::<f64>();
+        prop_assert_eq!(&kept[..], &sorted[..kept.len()]);
+        // As few as reach the bound, up to the rounding of a sum in another order.
+        let (bound, rounding) = (f64::from(top_p) * total, total * 1e-12);
+        prop_assert!(sum(kept.len()) >= bound - rounding);
+        prop_assert!(sum(kept.len() - 1) < bound + rounding);
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Half the sum of the differences is below what 4 000 draws of 14 tokens can be off by.

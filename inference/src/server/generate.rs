@@ -70,12 +70,13 @@ pub(super) async fn prepare(
 /// Compiles the grammar that the job's answers must follow, if there is one.
 ///
 /// # Errors
-/// What is wrong with it, or 503 while too many are compiled.
+/// What is wrong with it, 503 while too many are compiled, or 500 when none can be.
 pub(super) async fn compile_grammar(serving: &Arc<Serving>, job: &mut Job) -> Result<(), ApiError> {
     if let Some(asked) = job.options.grammar.take() {
         let compiled = serving.grammars.compile(asked.grammar).await;
         job.grammar = Some(compiled.map_err(|error| match error {
             GrammarError::Busy => ApiError::unavailable(error.to_string()),
+            GrammarError::Failed => ApiError::internal(),
             error => grammar_error(&asked.param, &error).into(),
         })?);
     }

@@ -98,14 +98,10 @@ impl Parsers {
             chat.options.reporting.token_ids = false;
             chat.options.reporting.logprobs.answer = None;
         }
-        let calls = self.tool_grammar(&chat.tools, &syntax);
+        let asked = chat.options.grammar.take();
+        let calls = self.tool_grammar(&chat.tools, &syntax, asked.is_some());
         let calls = calls.map_err(|error| grammar_error("tools", &error))?;
-        let calls = calls.map(|grammar| AskedGrammar {
-            param: "tools".to_owned(),
-            grammar,
-        });
-        // Calls are no content, which is all that response_format is about.
-        let asked = calls.or(chat.options.grammar.take());
+        let asked = combined(asked, calls, &chat.tools);
         chat.options.grammar = asked.map(|asked| match syntax.reasoning {
             Some((format, start)) => AskedGrammar {
                 grammar: behind_reasoning(asked.grammar, format, start),
@@ -150,10 +146,35 @@ impl Parsers {
         &self,
         tools: &ToolUse,
         syntax: &AnswerSyntax,
+        in_form: bool,
     ) -> Result<Option<Grammar>, GrammarError> {
         let calls = syntax.calls.as_ref();
-        let calls = calls.map(|format| tool_grammar(tools, format, self.arguments_marked));
+        let calls = calls.map(|format| tool_grammar(tools, format, self.arguments_marked, in_form));
         Ok(calls.transpose()?.flatten())
+    }
+}
+
+/// What an answer follows of which a form is asked, and which may call tools. Calls are no content, which
+/// is all that response_format is about: an answer is one or the other.
+fn combined(
+    asked: Option<AskedGrammar>,
+    calls: Option<Grammar>,
+    tools: &ToolUse,
+) -> Option<AskedGrammar> {
+    let Some(calls) = calls else { return asked };
+    match asked {
+        Some(asked) if tools.choice == ToolChoice::Auto => Some(AskedGrammar {
+            // Only schemas of strict tools are part of it, and could be what does not compile.
+            param: match tools.functions.iter().any(|function| function.strict) {
+                true => format!("{}, tools", asked.param),
+                false => asked.param,
+            },
+            grammar: Grammar::Any(vec![asked.grammar, calls]),
+        }),
+        _ => Some(AskedGrammar {
+            param: "tools".to_owned(),
+            grammar: calls,
+        }),
     }
 }
 

@@ -18,7 +18,8 @@ const ARGUMENTS: SchemaOptions = SchemaOptions {
 };
 
 /// What an answer follows that calls these tools; `None` where it may say anything. `arguments_marked`:
-/// calls of Mistral's models are written with [`ARGUMENTS_MARKER`].
+/// calls of Mistral's models are written with [`ARGUMENTS_MARKER`]. With `in_form` what is no call follows
+/// a form of its own, so that calls stand alone, also where the model decides on them.
 ///
 /// # Errors
 /// [`GrammarError::TooLarge`] for one of the schemas.
@@ -26,21 +27,24 @@ pub(super) fn tool_grammar(
     tools: &ToolUse,
     format: &CallFormat,
     arguments_marked: bool,
+    in_form: bool,
 ) -> Result<Option<Grammar>, GrammarError> {
     let ToolUse {
         choice,
         functions,
         one_call,
     } = tools;
-    let within_text = match choice {
+    let forced = match choice {
         ToolChoice::None => return Ok(None),
         // What begins without a marker cannot be told from text before it is over.
         ToolChoice::Auto if format.marker().is_none() || *format == CallFormat::Llama3Json => {
             return Ok(None);
         }
-        ToolChoice::Auto if !functions.iter().any(|function| function.strict) => return Ok(None),
-        ToolChoice::Auto => true,
-        ToolChoice::Required | ToolChoice::Named => false,
+        ToolChoice::Auto if !in_form && !functions.iter().any(|function| function.strict) => {
+            return Ok(None);
+        }
+        ToolChoice::Auto => false,
+        ToolChoice::Required | ToolChoice::Named => true,
     };
     let most = match choice {
         ToolChoice::Named => 1,
@@ -50,7 +54,8 @@ pub(super) fn tool_grammar(
     let calls = Calls {
         functions,
         format,
-        within_text,
+        within_text: !forced && !in_form,
+        forced,
         most,
     };
     calls.grammar(arguments_marked).map(Some)
@@ -61,6 +66,8 @@ struct Calls<'a> {
     format: &'a CallFormat,
     /// Text may stand around them.
     within_text: bool,
+    /// The model does not decide on them: all follow their schemas.
+    forced: bool,
     most: usize,
 }
 
@@ -116,7 +123,7 @@ impl Calls<'_> {
     }
 
     fn arguments(&self, function: &Function) -> Result<Grammar, GrammarError> {
-        if self.within_text && !function.strict {
+        if !self.forced && !function.strict {
             return Ok(Grammar::json_object(SchemaOptions::default()));
         }
         Grammar::json_schema_with(&function.parameters, ARGUMENTS)

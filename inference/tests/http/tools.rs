@@ -305,6 +305,49 @@ fn strict_tools_are_called_by_their_schema_when_the_model_decides() {
 }
 
 #[test]
+fn an_answer_in_a_form_may_be_a_call_instead() {
+    let form = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": {
+        "type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"],
+        "additionalProperties": false
+    }}});
+    let mut strict = tools();
+    for tool in strict.as_array_mut().unwrap() {
+        tool["function"]["strict"] = true.into();
+    }
+    for parser in [None, Some(ToolCallParser::Mistral)] {
+        let server = start(|flags| flags.tool_call_parser = parser);
+        let call = match parser {
+            None => r#"<tool_call>{"name": "sum", "arguments": {"terms": [1]}}</tool_call>"#,
+            _ => r#"[TOOL_CALLS] [{"name": "sum", "arguments": {"terms": [1]}}]"#,
+        };
+        for tools in [tools(), strict.clone()] {
+            let more = json!({"tools": tools, "response_format": form});
+            for script in [r#"{"sure": true}"#, "Well."] {
+                let choice = ask(&server, script, more.clone());
+                if choice["finish_reason"] == "stop" {
+                    let content = choice["message"]["content"].as_str().unwrap();
+                    let content: Value = serde_json::from_str(content).unwrap();
+                    assert!(content["sure"].is_boolean(), "{choice}");
+                }
+                assert!(
+                    script == "Well." || choice["finish_reason"] == "stop",
+                    "{choice}"
+                );
+            }
+            let choice = ask(&server, call, more);
+            assert_eq!(choice["finish_reason"], "tool_calls", "{choice}");
+            assert_eq!(choice["message"]["content"], Value::Null, "{choice}");
+            assert_eq!(calls(&choice)[0].0, "sum", "{choice}");
+        }
+    }
+    // The calls of this form begin like the answer.
+    let server = start(|flags| flags.tool_call_parser = Some(ToolCallParser::Llama3Json));
+    let more = json!({"tools": strict, "response_format": form});
+    let choice = ask(&server, r#"{"name": "sum", "parameters": {}}"#, more);
+    assert_eq!(choice["finish_reason"], "stop", "{choice}");
+}
+
+#[test]
 fn a_model_whose_calls_cannot_be_read_decides_nothing() {
     let server = server::start(|_| {});
     let refused = server.chat("a", json!({"tools": tools()}));

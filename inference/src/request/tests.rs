@@ -379,6 +379,29 @@ fn log_probabilities_of_a_request_are_bounded() {
 }
 
 #[test]
+fn log_probabilities_of_a_prompt_count_in_every_answer_that_repeats_them() {
+    let facts = ModelFacts {
+        max_model_len: 1 << 20,
+        ..facts()
+    };
+    let length = |extra: Value, prompt| {
+        let body = with(json!({"prompt": "hi", "max_tokens": 1}), extra);
+        let options = check_completion(&body, &facts).unwrap().options;
+        options.params_for(prompt, "prompt", facts.max_model_len)
+    };
+    let all = limits::LOGPROB_ENTRIES_MAX;
+    // Where no log probabilities of answers are asked for, the prompt alone decides.
+    let prompt = json!({"prompt_logprobs": 20, "n": 128});
+    assert!(length(prompt.clone(), all / 21 / 128).is_ok());
+    let error = length(prompt, all / 21 / 128 + 1).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("prompt"));
+    // An echo is a second copy of them.
+    let echoed = json!({"prompt_logprobs": 20, "logprobs": 20, "echo": true, "n": 4});
+    assert!(length(echoed.clone(), all / 21 / 8 - 1).is_ok());
+    length(echoed, all / 21 / 8 + 1).unwrap_err();
+}
+
+#[test]
 fn messages_reach_the_template_as_it_expects_them() {
     let checked = chat(json!({"messages": [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]},

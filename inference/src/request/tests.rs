@@ -477,3 +477,26 @@ fn effort_and_documents_are_variables_of_the_template() {
     let error = chat(json!({"reasoning_effort": "huge"})).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("reasoning_effort"));
 }
+
+#[test]
+fn json_within_strings_counts_as_well() {
+    let half = format!("[{}]", vec!["0"; limits::JSON_VALUES_MAX / 2].join(","));
+    let calls = |count| {
+        let function = json!({"name": "f", "arguments": half});
+        let calls = vec![json!({"function": function}); count];
+        let message = json!({"role": "assistant", "tool_calls": calls});
+        chat(json!({"messages": [{"role": "user", "content": "hi"}, message]}))
+    };
+    calls(1).unwrap();
+    let error = calls(3).unwrap_err();
+    let field = "messages[1].tool_calls[1].function.arguments";
+    assert_eq!(error.param.as_deref(), Some(field));
+    let bomb = format!("[{half},{half},{half}]");
+    for kind in ["json", "structural_tag"] {
+        let error = chat(json!({"structured_outputs": {kind: bomb}})).unwrap_err();
+        let field = format!("structured_outputs.{kind}");
+        assert_eq!(error.param, Some(field));
+        assert!(error.message.contains("JSON values"), "{error}");
+    }
+}
+

@@ -472,6 +472,7 @@ fn what_asks_for_nothing_passes() {
         json!({"truncation": "disabled", "background": false, "store": false}),
         json!({"include": ["reasoning.encrypted_content"], "max_tool_calls": 3}),
         json!({"text": {"format": {"type": "text"}, "verbosity": "low"}}),
+        json!({"reasoning": {"summary": "auto"}}),
         json!({"service_tier": "auto", "prompt_cache_key": "k", "safety_identifier": "s"}),
         json!({"stream_options": {"include_obfuscation": false}, "something_new": 1}),
     ] {
@@ -484,6 +485,40 @@ fn what_asks_for_nothing_passes() {
         .json();
     assert_eq!(body["usage"]["total_tokens"], 256);
     assert_eq!(body["status"], "incomplete");
+}
+
+#[test]
+fn what_a_response_repeats_is_bounded() {
+    let server = server::start_scripted(|flags| flags.enable_auto_tool_choice = true);
+    let tool =
+        |description: &str| json!({"type": "function", "name": "f", "description": description});
+    let long = "x".repeat(1 << 20);
+    for (param, more) in [
+        ("tools", json!({"tools": [tool(&long)]})),
+        ("instructions", json!({"instructions": long})),
+        (
+            "text",
+            json!({"text": {"format": {"type": "text", "description": long}}}),
+        ),
+    ] {
+        let reply = server.respond(json!("a"), more);
+        assert_eq!(reply.status, 400, "{param}");
+        assert_eq!(reply.json()["error"]["param"], param);
+    }
+    // Members that nobody reads are not kept.
+    let named = json!({"type": "function", "name": "f"});
+    let allowed = json!({"type": "allowed_tools", "mode": "auto", "tools": [named]});
+    for choice in [named.clone(), allowed] {
+        let mut padded = choice.clone();
+        padded["padding"] = long.as_str().into();
+        if let Some(tool) = padded.pointer_mut("/tools/0") {
+            tool["padding"] = 1.into();
+        }
+        let more = json!({"tools": [tool("")], "tool_choice": padded, "max_output_tokens": 1});
+        let reply = server.respond(json!("a"), more);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["tool_choice"], choice);
+    }
 }
 
 #[test]

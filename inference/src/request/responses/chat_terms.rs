@@ -84,6 +84,20 @@ pub(super) fn chat_tool_choice(choice: Value) -> Value {
     }
 }
 
+/// A choice of tools that passed, with nothing but the members that are read of it.
+pub(super) fn known_tool_choice(choice: &Value) -> Value {
+    let named = |tool: &Value| json!({"type": "function", "name": tool["name"]});
+    if choice["type"] == ALLOWED_TOOLS {
+        let tools = choice["tools"].as_array().into_iter().flatten();
+        let tools: Vec<Value> = tools.map(named).collect();
+        return json!({"type": ALLOWED_TOOLS, "mode": choice["mode"], "tools": tools});
+    }
+    match choice {
+        Value::Object(_) => named(choice),
+        choice => choice.clone(),
+    }
+}
+
 /// A chat's error with the names of the fields that the client wrote. `sources` are the items of the
 /// input that messages came from.
 pub(super) fn in_own_terms(mut error: RequestError, sources: &[Option<usize>]) -> RequestError {

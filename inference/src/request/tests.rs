@@ -402,6 +402,16 @@ fn log_probabilities_of_a_prompt_count_in_every_answer_that_repeats_them() {
 }
 
 #[test]
+fn log_probabilities_that_are_hidden_are_not_computed() {
+    let asked = json!({"logprobs": true, "top_logprobs": 2, "prompt_logprobs": 1, "return_token_ids": true});
+    let mut options = chat(asked).unwrap().options;
+    options.hide_answer_tokens();
+    assert!(!options.reporting.token_ids);
+    let params = options.params_for(3, "messages", 100).unwrap();
+    assert_eq!((params.logprobs, params.prompt_logprobs), (None, Some(1)));
+}
+
+#[test]
 fn messages_reach_the_template_as_it_expects_them() {
     let checked = chat(json!({"messages": [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]},

@@ -2,7 +2,7 @@
 //! sequence of its own, with a record and a line in the usage log of its own.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -73,6 +73,7 @@ pub(super) async fn embeddings(
         payer,
         inputs,
         left: Arc::clone(&waiting.left),
+        failed: OnceLock::new(),
     };
     // The records are taken even if the client leaves and this future is dropped.
     let finished = tokio::spawn(run.finish(streams)).await.map_err(|error| {
@@ -185,6 +186,8 @@ struct Run {
     inputs: Vec<Arc<[u32]>>,
     /// The client is gone.
     left: Arc<AtomicBool>,
+    /// The status of the first failure, which is the answer's.
+    failed: OnceLock<u16>,
 }
 
 impl Run {
@@ -241,7 +244,8 @@ impl Run {
         let status = match outcome {
             _ if self.left.load(Ordering::Relaxed) => STATUS_CLIENT_CLOSED,
             Ok(()) => 200,
-            Err(error) => error.status.as_u16(),
+            // Those that were cancelled for the first failure share its status.
+            Err(error) => *self.failed.get_or_init(|| error.status.as_u16()),
         };
         let prompt = self.inputs[index].len();
         let counts = TokenCounts {

@@ -86,8 +86,8 @@ fn values_at_most(json: &[u8]) -> usize {
 /// The fields of `T` out of the object; others are ignored, as in vLLM.
 pub(super) fn fields<T: DeserializeOwned>(object: &Value) -> Result<T, RequestError> {
     serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner().to_string();
+        let path = echoed(&error.path().to_string());
+        let inner = shortened(&error.into_inner().to_string());
         match missing_field(&inner) {
             Some(field) if path == "." => {
                 RequestError::invalid(field, format!("{field}: required, but absent"))
@@ -103,6 +103,21 @@ pub(super) fn fields<T: DeserializeOwned>(object: &Value) -> Result<T, RequestEr
             }
         }
     })
+}
+
+/// A `serde` error without most of the client's value, which it has in full: what was expected comes last.
+pub(super) fn shortened(error: &str) -> String {
+    let expected_at = error.rfind(", expected").unwrap_or(error.len());
+    let (value, expected) = error.split_at(expected_at);
+    echoed(value) + &echoed(expected)
+}
+
+/// The beginning of what a client wrote.
+fn echoed(text: &str) -> String {
+    match text.char_indices().nth(limits::ECHOED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn missing_field(message: &str) -> Option<&str> {

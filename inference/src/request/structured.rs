@@ -286,8 +286,10 @@ fn parsed(texts: &mut NestedJson, param: &str, value: &Value) -> Result<Value, R
 }
 
 fn fields<T: DeserializeOwned>(param: &str, value: Value) -> Result<T, RequestError> {
-    serde_json::from_value(value)
-        .map_err(|error| RequestError::invalid(param, format!("{param}: {error}")))
+    serde_json::from_value(value).map_err(|error| {
+        let error = parse::shortened(&error.to_string());
+        RequestError::invalid(param, format!("{param}: {error}"))
+    })
 }
 
 #[cfg(test)]

@@ -510,3 +510,29 @@ fn json_within_strings_counts_as_well() {
     }
 }
 
+#[test]
+fn errors_repeat_little_of_a_value_or_a_key() {
+    let long = "x, expected ".repeat(10_000);
+    let cases = [
+        json!({"n": long}),
+        json!({"logit_bias": {&long: "x"}}),
+        json!({"logit_bias": {"1": long}}),
+        json!({"messages": [{"role": "user", "content": "hi", "tool_calls": long}]}),
+        json!({"response_format": {"type": "structural_tag", "structures": long}}),
+        json!({"structured_outputs": {"structural_tag": json!({"structures": long}).to_string()}}),
+        json!({"structured_outputs": {"structural_tag": {"triggers": {&long: 1}}}}),
+    ];
+    for case in cases {
+        let error = chat(case).unwrap_err();
+        let param = error.param.unwrap_or_default();
+        assert!(param.len() <= 2 * limits::ECHOED_CHARS_MAX, "{param}");
+        assert!(
+            error.message.len() < 6 * limits::ECHOED_CHARS_MAX,
+            "{}",
+            error.message
+        );
+    }
+    let error = chat(json!({"n": "x".repeat(1_000)})).unwrap_err();
+    assert!(error.message.ends_with(", expected i64"), "{error}");
+}
+

@@ -76,7 +76,13 @@ pub(super) async fn embeddings(
         failed: OnceLock::new(),
     };
     // The records are taken even if the client leaves and this future is dropped.
-    let finished = tokio::spawn(run.finish(streams)).await.map_err(|error| {
+    let guard = state.in_flight.enter();
+    let run = async {
+        let finished = run.finish(streams).await;
+        drop(guard);
+        finished
+    };
+    let finished = tokio::spawn(run).await.map_err(|error| {
         tracing::error!(%error, "collecting embeddings failed");
         ApiError::internal()
     })??;

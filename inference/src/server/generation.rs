@@ -371,7 +371,11 @@ impl Drop for Generation {
                     payer: self.payer.clone(),
                     logged: std::mem::take(&mut self.logged),
                 };
-                runtime.spawn(rest.run_out());
+                let guard = self.state.in_flight.enter();
+                runtime.spawn(async {
+                    rest.run_out().await;
+                    drop(guard);
+                });
             }
             _ => {
                 self.left = true;

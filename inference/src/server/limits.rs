@@ -52,6 +52,8 @@ pub const RETRY_AFTER_SECONDS: u64 = 1;
 pub const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for last answers to reach their clients before the process exits.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the usage log's last lines to be written before the process exits.
+pub const USAGE_LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which probes can see that the engine died before the process exits.
 pub const ENGINE_DEATH_NOTICE: Duration = Duration::from_secs(1);
 /// Responses that are kept for clients that asked with `store`; beyond it the oldest is forgotten.

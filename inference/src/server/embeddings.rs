@@ -50,14 +50,14 @@ pub(super) async fn embeddings(
     let arrival = serving.engine.now();
     let (bytes, checking) = (body.len(), Arc::clone(&serving));
     let (checked, inputs) = off_thread::run(bytes, move || check(&checking, &body)).await?;
-    // Streams that are there already are dropped with the error, which cancels them.
-    let submit = |tokens: &Arc<[u32]>| {
+    let request = |tokens: &Arc<[u32]>| {
         let (id, tokens) = (id.as_str().into(), Arc::clone(tokens));
         let salt = checked.cache_salt.clone();
-        let request = GenerateRequest::pooling(id, tokens, salt, arrival);
-        serving.engine.submit(request)
+        GenerateRequest::pooling(id, tokens, salt, arrival)
     };
-    let streams = inputs.iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+    let streams = serving
+        .engine
+        .submit_all(inputs.iter().map(request).collect())?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
         trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),

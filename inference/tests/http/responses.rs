@@ -209,8 +209,11 @@ fn a_stream_tells_every_step_in_order() {
 
 #[test]
 fn a_stream_that_fails_says_so_in_its_last_events() {
-    let server = server::start(|_| {});
-    let reply = server.respond(json!("#"), json!({"stream": true}));
+    let server = server::start(|flags| flags.enable_request_stats_headers = true);
+    let body = json!({"input": "#", "stream": true}).to_string();
+    let headers = [JSON, ("TE", "trailers"), ("Connection", "TE")];
+    let reply = server.send("POST", RESPONSES, &headers, body.as_bytes());
+    assert!(reply.trailers.is_empty());
     let events = events(&reply);
     let last = types(&events);
     assert_eq!(last[last.len() - 2..], ["response.failed", "error"]);

@@ -72,7 +72,10 @@ fn streams_end_with_trailers_for_clients_that_read_them() {
         .collect();
     assert_eq!(names, HEADERS);
     assert_eq!(reply.trailers[6].1, "4");
-    let reply = stream(&[]);
+    let failed = stream("#", &takes_trailers);
+    assert!(failed.text().contains("\"code\":500"), "{}", failed.text());
+    assert!(failed.trailers.is_empty());
+    let reply = stream("abc", &[]);
     assert_eq!(reply.header("trailer"), None);
     assert!(reply.trailers.is_empty());
 }

@@ -536,3 +536,10 @@ fn errors_repeat_little_of_a_value_or_a_key() {
     assert!(error.message.ends_with(", expected i64"), "{error}");
 }
 
+#[test]
+fn effort_of_a_response_is_that_of_a_chat() {
+    let body = json!({"model": "m", "input": "hi", "reasoning": {"effort": "none"}});
+    let checked = check_responses(&with(body, json!({})), &facts(), |_| None).unwrap();
+    let expected = json!({"enable_thinking": false, "reasoning_effort": "none"});
+    assert_eq!(Value::Object(checked.chat.input.kwargs), expected);
+}

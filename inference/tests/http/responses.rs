@@ -435,6 +435,21 @@ fn what_is_wrong_is_named_as_the_client_wrote_it() {
             json!("a"),
             json!({"text": {"format": {"type": "json_schema", "name": "s"}}}),
         ),
+        (
+            "reasoning.summary",
+            json!("a"),
+            json!({"reasoning": {"summary": "long"}}),
+        ),
+        (
+            "reasoning.effort",
+            json!("a"),
+            json!({"reasoning": {"effort": "enormous"}}),
+        ),
+        (
+            "text.verbosity",
+            json!("a"),
+            json!({"text": {"verbosity": "extreme"}}),
+        ),
         ("metadata", json!("a"), json!({"metadata": {"k": 1}})),
         (
             "metadata",

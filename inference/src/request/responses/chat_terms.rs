@@ -4,24 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::items::{refused, unsupported};
 use crate::{
-    openai::responses::{ReasoningOptions, ResponsesTool, TextFormat},
+    openai::responses::{ResponsesTool, TextFormat},
     request::RequestError,
 };
 
 /// The `type` of a choice among some of the tools.
 pub(super) const ALLOWED_TOOLS: &str = "allowed_tools";
-
-pub(super) fn kwargs(
-    kwargs: Option<Map<String, Value>>,
-    reasoning: Option<ReasoningOptions>,
-) -> Option<Value> {
-    let effort = reasoning.and_then(|reasoning| reasoning.effort);
-    let mut kwargs = kwargs.unwrap_or_default();
-    if let Some(effort) = effort {
-        kwargs.entry("reasoning_effort").or_insert(effort.into());
-    }
-    (!kwargs.is_empty()).then_some(Value::Object(kwargs))
-}
 
 /// `text.format` as `response_format`.
 pub(super) fn chat_format(format: TextFormat) -> Result<Value, RequestError> {
@@ -138,6 +126,7 @@ fn own_name(theirs: &str, sources: &[Option<usize>]) -> String {
         "messages" => "input".to_owned(),
         "max_tokens" | "max_completion_tokens" => "max_output_tokens".to_owned(),
         "logprobs" => "include".to_owned(),
+        "reasoning_effort" => "reasoning.effort".to_owned(),
         tools if tools.starts_with("tool") => {
             tools.replace(".function", "").replace(".allowed_tools", "")
         }

@@ -152,8 +152,10 @@ pub fn check_responses(
     set("top_logprobs", request.top_logprobs.map(Value::from));
     set(
         "chat_template_kwargs",
-        kwargs(request.chat_template_kwargs, request.reasoning),
+        request.chat_template_kwargs.map(Value::Object),
     );
+    let effort = request.reasoning.and_then(|reasoning| reasoning.effort);
+    set("reasoning_effort", effort.map(Value::from));
     set(
         "parallel_tool_calls",
         request.parallel_tool_calls.map(Value::from),

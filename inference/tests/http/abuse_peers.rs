@@ -337,6 +337,8 @@ fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
 fn an_http2_peer_that_takes_nothing_is_given_up_stream_and_connection() {
     let server = server::start(|flags| {
         flags.connection.timeout_write = PeerSeconds::of::<1>();
+        // It answers no pings, which is not what it is given up for here.
+        flags.connection.timeout_keep_alive = PeerSeconds::of::<600>();
         flags.drain_grace = DrainSeconds::of::<0>();
         flags.shutdown_timeout = DrainSeconds::of::<600>();
     });

@@ -180,7 +180,9 @@ fn a_stream_that_stalls_until_the_end_is_in_the_usage_log() {
         flags.usage_log = Some(path.clone());
     });
     // Far more than the sockets between the two hold, and nobody reads it.
-    let body = chat_body("a", json!({"stream": true, "n": 128, "max_tokens": 250}));
+    let many = json!({"stream": true, "n": 128, "max_tokens": 250});
+    let large = json!({"logprobs": true, "top_logprobs": 20});
+    let body = chat_body("a", server::with(many, large));
     let stalled = open(&server, CHAT, &body);
     until("it is answered", || {
         server.metric("vllm:request_params_n_count") >= 1.0

@@ -184,8 +184,8 @@ fn a_stream_that_stalls_until_the_end_is_in_the_usage_log() {
     let large = json!({"logprobs": true, "top_logprobs": 20});
     let body = chat_body("a", server::with(many, large));
     let stalled = open(&server, CHAT, &body);
-    until("it is answered", || {
-        server.metric("vllm:request_params_n_count") >= 1.0
+    until("all of it is generated", || {
+        server.metric("vllm:generation_tokens_total") >= 128.0 * 250.0
     });
     for _ in 0..2 {
         server.signals.try_send(()).unwrap();

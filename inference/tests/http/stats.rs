@@ -238,7 +238,7 @@ fn the_usage_log_has_the_status_that_the_client_was_told() {
     let more = json!({"max_tokens": 200, "n": 2});
     assert_eq!(server.complete(json!(["a", "#"]), more).status, 500);
     assert_eq!(statuses(server), [500, 500]);
-    // One by one, so that some are cancelled for the failure of the first.
+    // One by one, so that some may be cancelled for the failure of the first; those have its status.
     let server = server::start_pooling(|flags| {
         log(flags);
         flags.max_num_seqs = MaxSequences::of::<1>();
@@ -249,7 +249,7 @@ fn the_usage_log_has_the_status_that_the_client_was_told() {
     let logged = statuses(server);
     assert_eq!(logged.len(), inputs.len());
     assert!(logged.iter().all(|status| [200, 500].contains(status)));
-    assert!(logged.iter().filter(|&&status| status == 500).count() > 1);
+    assert!(logged.contains(&500));
 }
 
 #[test]

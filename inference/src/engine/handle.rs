@@ -93,17 +93,42 @@ impl EngineHandle {
     /// [`SubmitError::QueueFull`] beyond the queue's limit; [`SubmitError::Stopped`] once the engine
     /// has ended.
     pub fn submit(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
+        self.reserve(request.branches.get())?;
+        self.send(request)
+    }
+
+    /// Queues several requests, all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_all(
+        &self,
+        requests: Vec<GenerateRequest>,
+    ) -> Result<Vec<EventStream>, SubmitError> {
+        let branches = requests.iter().map(|request| request.branches.get());
+        self.reserve(branches.sum())?;
+        // Streams that are there already are dropped with an error, which cancels them.
+        let streams = requests.into_iter().map(|request| self.send(request));
+        streams.collect()
+    }
+
+    /// Takes so many places in the queue.
+    fn reserve(&self, branches: usize) -> Result<(), SubmitError> {
         if self.is_stopped() {
             return Err(SubmitError::Stopped);
         }
-        let branches = request.branches.get();
         let limit = self.queue_limit;
         self.shared
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
                 waiting.checked_add(branches).filter(|&all| all <= limit)
             })
-            .map_err(|waiting| SubmitError::QueueFull { waiting, limit })?;
+            .map(drop)
+            .map_err(|waiting| SubmitError::QueueFull { waiting, limit })
+    }
+
+    /// Hands a request that has its places to the engine's thread.
+    fn send(&self, request: GenerateRequest) -> Result<EventStream, SubmitError> {
         let (listener, stream) = Listener::new();
         self.commands
             .send(Command::Submit(Box::new(request), listener))

@@ -102,9 +102,10 @@ fn chat_input(chat: ChatRequest) -> Result<ChatInput, RequestError> {
         return Err(RequestError::invalid("messages", message));
     }
     let messages = chat.messages.into_iter().enumerate();
+    let mut texts = parse::NestedJson::new();
     Ok(ChatInput {
         messages: messages
-            .map(|(i, m)| template_message(i, m))
+            .map(|(i, m)| template_message(i, m, &mut texts))
             .collect::<Result<_, _>>()?,
         tools: None,
         add_generation_prompt,

@@ -18,6 +18,9 @@ pub const METADATA_PAIRS_MAX: usize = 16;
 pub const METADATA_KEY_CHARS_MAX: usize = 64;
 /// Longest value of `metadata`, in characters, as in OpenAI's API.
 pub const METADATA_VALUE_CHARS_MAX: usize = 512;
+/// Most of a request that its response repeats (instructions, tools, the text's format, the choice of
+/// tools), as bytes of JSON: it is kept until the answer ends.
+pub const RESPONSE_ECHO_BYTES_MAX: usize = 1 << 20;
 /// Most stop strings. OpenAI takes 4; vLLM's clients send more.
 pub const STOP_STRINGS_MAX: usize = 16;
 /// Longest stop string, in bytes.

@@ -15,6 +15,8 @@ pub struct LogprobsOptions {
     pub prompt: Option<usize>,
     /// The answer begins with the prompt.
     pub echo: bool,
+    /// `prompt_logprobs` are written into each choice, as text completions have them.
+    pub in_choices: bool,
     /// Write tokens as `token_id:…`.
     pub as_token_ids: bool,
 }
@@ -34,7 +36,7 @@ impl LogprobsOptions {
             let message = "top_logprobs: only with \"logprobs\": true";
             return Err(RequestError::invalid("top_logprobs", message));
         }
-        Self::new(shared, top.filter(|_| wanted), false)
+        Self::new(shared, top.filter(|_| wanted))
     }
 
     /// What a text completion wants.
@@ -46,14 +48,14 @@ impl LogprobsOptions {
         completion: &CompletionRequest,
     ) -> Result<Self, RequestError> {
         let answer = count("logprobs", completion.logprobs)?;
-        Self::new(shared, answer, completion.echo.unwrap_or(false))
+        Ok(Self {
+            echo: completion.echo.unwrap_or(false),
+            in_choices: true,
+            ..Self::new(shared, answer)?
+        })
     }
 
-    fn new(
-        shared: &GenerationOptions,
-        answer: Option<usize>,
-        echo: bool,
-    ) -> Result<Self, RequestError> {
+    fn new(shared: &GenerationOptions, answer: Option<usize>) -> Result<Self, RequestError> {
         let prompt = count("prompt_logprobs", shared.prompt_logprobs)?;
         if prompt.is_some() && shared.stream == Some(true) {
             let message = "prompt_logprobs: not with \"stream\": true; leave one of them out";
@@ -62,7 +64,8 @@ impl LogprobsOptions {
         Ok(Self {
             answer,
             prompt,
-            echo,
+            echo: false,
+            in_choices: false,
             as_token_ids: shared.return_tokens_as_token_ids.unwrap_or(false),
         })
     }
@@ -79,6 +82,13 @@ impl LogprobsOptions {
         params.prompt_logprobs = self.prompt_top();
     }
 
+    /// Log probabilities that are written of each of a prompt's tokens, with so many answers to it.
+    fn prompt_entries(&self, answers: usize) -> usize {
+        let copies = if self.in_choices { answers } else { 1 };
+        let echoed = self.answer.filter(|_| self.echo);
+        entries(self.prompt) * copies + entries(echoed) * answers
+    }
+
     /// How many tokens each of `answers` answers to one of `prompts` prompts may have, so that what is
     /// reported stays within [`limits::LOGPROB_ENTRIES_MAX`].
     ///
@@ -91,9 +101,9 @@ impl LogprobsOptions {
         prompt_tokens: usize,
         param: &str,
     ) -> Result<usize, RequestError> {
-        let entries = |top: Option<usize>| top.map_or(0, |top| top + 1);
         let all = limits::LOGPROB_ENTRIES_MAX;
-        let left = (all / prompts.max(1)).checked_sub(prompt_tokens * entries(self.prompt_top()));
+        let of_prompt = prompt_tokens.saturating_mul(self.prompt_entries(answers));
+        let left = (all / prompts.max(1)).checked_sub(of_prompt);
         let tokens = left.map(|left| match self.answer {
             Some(top) => left / (top + 1) / answers,
             None => usize::MAX,
@@ -107,6 +117,11 @@ impl LogprobsOptions {
             RequestError::invalid(param, message)
         })
     }
+}
+
+/// Log probabilities of one place: the token's own, and those of so many likeliest.
+fn entries(top: Option<usize>) -> usize {
+    top.map_or(0, |top| top + 1)
 }
 
 /// A number of likeliest tokens.

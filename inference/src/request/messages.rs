@@ -2,15 +2,19 @@
 
 use serde_json::{Map, Value};
 
-use super::{RequestError, limits};
+use super::{RequestError, limits, parse::NestedJson};
 use crate::openai::{ChatMessage, Content, ContentPart};
 
 /// The message with its content as text or parts of text, its calls' arguments as objects, and without
 /// members that are null: templates ask whether a member is there.
 ///
 /// # Errors
-/// A 400 naming the member.
-pub(super) fn template_message(i: usize, message: ChatMessage) -> Result<Value, RequestError> {
+/// A 400 naming the member. The arguments of calls that come as text are taken out of `texts`.
+pub(super) fn template_message(
+    i: usize,
+    message: ChatMessage,
+    texts: &mut NestedJson,
+) -> Result<Value, RequestError> {
     let ChatMessage {
         role,
         content,
@@ -30,7 +34,10 @@ pub(super) fn template_message(i: usize, message: ChatMessage) -> Result<Value, 
             0 => drop(map.shift_remove("tool_calls")),
             _ => {
                 let calls = calls.as_array_mut().into_iter().flatten();
-                calls.for_each(parse_arguments);
+                for (j, call) in calls.enumerate() {
+                    let field = format!("messages[{i}].tool_calls[{j}].function.arguments");
+                    parse_arguments(&field, call, texts)?;
+                }
             }
         }
     }
@@ -106,20 +113,25 @@ fn check_calls(i: usize, calls: &Value) -> Result<usize, RequestError> {
 
 /// Clients send a call's arguments as JSON text; templates print them with `tojson`. What is no JSON
 /// stays as it is: it is what the model wrote.
-fn parse_arguments(call: &mut Value) {
+fn parse_arguments(
+    field: &str,
+    call: &mut Value,
+    texts: &mut NestedJson,
+) -> Result<(), RequestError> {
     let Some(Value::Object(function)) = call.get_mut("function") else {
-        return;
+        return Ok(());
     };
     let arguments = function.entry("arguments").or_insert(Value::Null);
     let parsed = match arguments {
         Value::Null => Some(Value::Object(Map::new())),
         Value::String(text) if text.trim().is_empty() => Some(Value::Object(Map::new())),
-        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::String(text) => texts.read(field, text)?.ok(),
         _ => None,
     };
     if let Some(parsed) = parsed {
         *arguments = parsed;
     }
+    Ok(())
 }
 
 fn text_parts(i: usize, parts: Vec<ContentPart>) -> Result<Value, RequestError> {

@@ -112,6 +112,13 @@ impl CheckedOptions {
         self.prompts = prompts;
     }
 
+    /// Reports nothing of the answer's tokens, and has nothing of it computed: it would tell what is hidden.
+    pub fn hide_answer_tokens(&mut self) {
+        self.reporting.token_ids = false;
+        self.reporting.logprobs.answer = None;
+        self.reporting.logprobs.ask(&mut self.sampling);
+    }
+
     /// The sampling parameters for a prompt of so many tokens, with the answer's length filled in.
     ///
     /// # Errors

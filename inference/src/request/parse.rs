@@ -31,6 +31,42 @@ pub(super) fn object(body: &[u8]) -> Result<Value, RequestError> {
     Ok(value)
 }
 
+/// What values may still come in JSON that a body's strings hold. Such texts are read as well, so all those of
+/// one kind together are held to the limit of a body.
+pub(super) struct NestedJson {
+    values_left: usize,
+}
+
+impl NestedJson {
+    pub(super) fn new() -> Self {
+        Self {
+            values_left: limits::JSON_VALUES_MAX,
+        }
+    }
+
+    /// Reads the text of `field`; the inner result is whether it is JSON.
+    ///
+    /// # Errors
+    /// A 400 when it has more values than are left.
+    pub(super) fn read(
+        &mut self,
+        field: &str,
+        text: &str,
+    ) -> Result<serde_json::Result<Value>, RequestError> {
+        let left = self
+            .values_left
+            .checked_sub(values_at_most(text.as_bytes()));
+        self.values_left = left.ok_or_else(|| {
+            let max = limits::JSON_VALUES_MAX;
+            let message = format!(
+                "{field}: texts of JSON may have {max} JSON values in one request: send less"
+            );
+            RequestError::invalid(field, message)
+        })?;
+        Ok(serde_json::from_str(text))
+    }
+}
+
 /// An upper bound of the values in a JSON text, from a look at its bytes: each value but the first comes
 /// after a bracket, a comma or a colon that is in no string.
 fn values_at_most(json: &[u8]) -> usize {
@@ -50,8 +86,8 @@ fn values_at_most(json: &[u8]) -> usize {
 /// The fields of `T` out of the object; others are ignored, as in vLLM.
 pub(super) fn fields<T: DeserializeOwned>(object: &Value) -> Result<T, RequestError> {
     serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner().to_string();
+        let path = echoed(&error.path().to_string());
+        let inner = shortened(&error.into_inner().to_string());
         match missing_field(&inner) {
             Some(field) if path == "." => {
                 RequestError::invalid(field, format!("{field}: required, but absent"))
@@ -67,6 +103,21 @@ pub(super) fn fields<T: DeserializeOwned>(object: &Value) -> Result<T, RequestEr
             }
         }
     })
+}
+
+/// A `serde` error without most of the client's value, which it has in full: what was expected comes last.
+pub(super) fn shortened(error: &str) -> String {
+    let expected_at = error.rfind(", expected").unwrap_or(error.len());
+    let (value, expected) = error.split_at(expected_at);
+    echoed(value) + &echoed(expected)
+}
+
+/// The beginning of what a client wrote.
+fn echoed(text: &str) -> String {
+    match text.char_indices().nth(limits::ECHOED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn missing_field(message: &str) -> Option<&str> {

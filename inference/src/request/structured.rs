@@ -4,7 +4,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{RequestError, limits};
+use super::{
+    RequestError, limits,
+    parse::{self, NestedJson},
+};
 use crate::{
     grammar::{Grammar, GrammarError, SchemaOptions, Structure, Tagged},
     openai::{
@@ -168,9 +171,10 @@ fn structured_outputs(asked: &StructuredOutputs) -> Result<AskedGrammar, Request
         return Err(RequestError::invalid(param, message));
     }
     let mut kinds = Vec::new();
+    let mut texts = NestedJson::new();
     if let Some(json) = json {
         let param = "structured_outputs.json";
-        let schema = parsed(param, json)?;
+        let schema = parsed(&mut texts, param, json)?;
         kinds.push(AskedGrammar::new(
             param,
             Grammar::json_schema_with(&schema, options),
@@ -202,7 +206,7 @@ fn structured_outputs(asked: &StructuredOutputs) -> Result<AskedGrammar, Request
     }
     if let Some(tag) = tag {
         let param = "structured_outputs.structural_tag";
-        let tag: StructuralTag = fields(param, parsed(param, tag)?)?;
+        let tag: StructuralTag = fields(param, parsed(&mut texts, param, tag)?)?;
         kinds.push(structural_tag(param, tag, options));
     }
     match kinds.len() {
@@ -269,11 +273,11 @@ fn structural_tag(
 }
 
 /// JSON that may come as its text.
-fn parsed(param: &str, value: &Value) -> Result<Value, RequestError> {
+fn parsed(texts: &mut NestedJson, param: &str, value: &Value) -> Result<Value, RequestError> {
     let Some(text) = value.as_str() else {
         return Ok(value.clone());
     };
-    serde_json::from_str(text).map_err(|error| {
+    texts.read(param, text)?.map_err(|error| {
         RequestError::invalid(
             param,
             format!("{param}: the text is not valid JSON: {error}"),
@@ -282,8 +286,10 @@ fn parsed(param: &str, value: &Value) -> Result<Value, RequestError> {
 }
 
 fn fields<T: DeserializeOwned>(param: &str, value: Value) -> Result<T, RequestError> {
-    serde_json::from_value(value)
-        .map_err(|error| RequestError::invalid(param, format!("{param}: {error}")))
+    serde_json::from_value(value).map_err(|error| {
+        let error = parse::shortened(&error.to_string());
+        RequestError::invalid(param, format!("{param}: {error}"))
+    })
 }
 
 #[cfg(test)]

@@ -379,6 +379,39 @@ fn log_probabilities_of_a_request_are_bounded() {
 }
 
 #[test]
+fn log_probabilities_of_a_prompt_count_in_every_answer_that_repeats_them() {
+    let facts = ModelFacts {
+        max_model_len: 1 << 20,
+        ..facts()
+    };
+    let length = |extra: Value, prompt| {
+        let body = with(json!({"prompt": "hi", "max_tokens": 1}), extra);
+        let options = check_completion(&body, &facts).unwrap().options;
+        options.params_for(prompt, "prompt", facts.max_model_len)
+    };
+    let all = limits::LOGPROB_ENTRIES_MAX;
+    // Where no log probabilities of answers are asked for, the prompt alone decides.
+    let prompt = json!({"prompt_logprobs": 20, "n": 128});
+    assert!(length(prompt.clone(), all / 21 / 128).is_ok());
+    let error = length(prompt, all / 21 / 128 + 1).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("prompt"));
+    // An echo is a second copy of them.
+    let echoed = json!({"prompt_logprobs": 20, "logprobs": 20, "echo": true, "n": 4});
+    assert!(length(echoed.clone(), all / 21 / 8 - 1).is_ok());
+    length(echoed, all / 21 / 8 + 1).unwrap_err();
+}
+
+#[test]
+fn log_probabilities_that_are_hidden_are_not_computed() {
+    let asked = json!({"logprobs": true, "top_logprobs": 2, "prompt_logprobs": 1, "return_token_ids": true});
+    let mut options = chat(asked).unwrap().options;
+    options.hide_answer_tokens();
+    assert!(!options.reporting.token_ids);
+    let params = options.params_for(3, "messages", 100).unwrap();
+    assert_eq!((params.logprobs, params.prompt_logprobs), (None, Some(1)));
+}
+
+#[test]
 fn messages_reach_the_template_as_it_expects_them() {
     let checked = chat(json!({"messages": [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]},
@@ -453,4 +486,60 @@ fn effort_and_documents_are_variables_of_the_template() {
     assert_eq!(Value::from(kwargs(own)), expected);
     let error = chat(json!({"reasoning_effort": "huge"})).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("reasoning_effort"));
+}
+
+#[test]
+fn json_within_strings_counts_as_well() {
+    let half = format!("[{}]", vec!["0"; limits::JSON_VALUES_MAX / 2].join(","));
+    let calls = |count| {
+        let function = json!({"name": "f", "arguments": half});
+        let calls = vec![json!({"function": function}); count];
+        let message = json!({"role": "assistant", "tool_calls": calls});
+        chat(json!({"messages": [{"role": "user", "content": "hi"}, message]}))
+    };
+    calls(1).unwrap();
+    let error = calls(3).unwrap_err();
+    let field = "messages[1].tool_calls[1].function.arguments";
+    assert_eq!(error.param.as_deref(), Some(field));
+    let bomb = format!("[{half},{half},{half}]");
+    for kind in ["json", "structural_tag"] {
+        let error = chat(json!({"structured_outputs": {kind: bomb}})).unwrap_err();
+        let field = format!("structured_outputs.{kind}");
+        assert_eq!(error.param, Some(field));
+        assert!(error.message.contains("JSON values"), "{error}");
+    }
+}
+
+#[test]
+fn errors_repeat_little_of_a_value_or_a_key() {
+    let long = "x, expected ".repeat(10_000);
+    let cases = [
+        json!({"n": long}),
+        json!({"logit_bias": {&long: "x"}}),
+        json!({"logit_bias": {"1": long}}),
+        json!({"messages": [{"role": "user", "content": "hi", "tool_calls": long}]}),
+        json!({"response_format": {"type": "structural_tag", "structures": long}}),
+        json!({"structured_outputs": {"structural_tag": json!({"structures": long}).to_string()}}),
+        json!({"structured_outputs": {"structural_tag": {"triggers": {&long: 1}}}}),
+    ];
+    for case in cases {
+        let error = chat(case).unwrap_err();
+        let param = error.param.unwrap_or_default();
+        assert!(param.len() <= 2 * limits::ECHOED_CHARS_MAX, "{param}");
+        assert!(
+            error.message.len() < 6 * limits::ECHOED_CHARS_MAX,
+            "{}",
+            error.message
+        );
+    }
+    let error = chat(json!({"n": "x".repeat(1_000)})).unwrap_err();
+    assert!(error.message.ends_with(", expected i64"), "{error}");
+}
+
+#[test]
+fn effort_of_a_response_is_that_of_a_chat() {
+    let body = json!({"model": "m", "input": "hi", "reasoning": {"effort": "none"}});
+    let checked = check_responses(&with(body, json!({})), &facts(), |_| None).unwrap();
+    let expected = json!({"enable_thinking": false, "reasoning_effort": "none"});
+    assert_eq!(Value::Object(checked.chat.input.kwargs), expected);
 }

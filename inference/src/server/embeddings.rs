@@ -2,7 +2,7 @@
 //! sequence of its own, with a record and a line in the usage log of its own.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -50,14 +50,14 @@ pub(super) async fn embeddings(
     let arrival = serving.engine.now();
     let (bytes, checking) = (body.len(), Arc::clone(&serving));
     let (checked, inputs) = off_thread::run(bytes, move || check(&checking, &body)).await?;
-    // Streams that are there already are dropped with the error, which cancels them.
-    let submit = |tokens: &Arc<[u32]>| {
+    let request = |tokens: &Arc<[u32]>| {
         let (id, tokens) = (id.as_str().into(), Arc::clone(tokens));
         let salt = checked.cache_salt.clone();
-        let request = GenerateRequest::pooling(id, tokens, salt, arrival);
-        serving.engine.submit(request)
+        GenerateRequest::pooling(id, tokens, salt, arrival)
     };
-    let streams = inputs.iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+    let streams = serving
+        .engine
+        .submit_all(inputs.iter().map(request).collect())?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
         trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),
@@ -73,9 +73,16 @@ pub(super) async fn embeddings(
         payer,
         inputs,
         left: Arc::clone(&waiting.left),
+        failed: OnceLock::new(),
     };
     // The records are taken even if the client leaves and this future is dropped.
-    let finished = tokio::spawn(run.finish(streams)).await.map_err(|error| {
+    let guard = state.in_flight.enter();
+    let run = async {
+        let finished = run.finish(streams).await;
+        drop(guard);
+        finished
+    };
+    let finished = tokio::spawn(run).await.map_err(|error| {
         tracing::error!(%error, "collecting embeddings failed");
         ApiError::internal()
     })??;
@@ -185,6 +192,8 @@ struct Run {
     inputs: Vec<Arc<[u32]>>,
     /// The client is gone.
     left: Arc<AtomicBool>,
+    /// The status of the first failure, which is the answer's.
+    failed: OnceLock<u16>,
 }
 
 impl Run {
@@ -241,7 +250,8 @@ impl Run {
         let status = match outcome {
             _ if self.left.load(Ordering::Relaxed) => STATUS_CLIENT_CLOSED,
             Ok(()) => 200,
-            Err(error) => error.status.as_u16(),
+            // Those that were cancelled for the first failure share its status.
+            Err(error) => *self.failed.get_or_init(|| error.status.as_u16()),
         };
         let prompt = self.inputs[index].len();
         let counts = TokenCounts {

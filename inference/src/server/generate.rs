@@ -17,7 +17,7 @@ use super::{
     wall_clock,
 };
 use crate::{
-    engine::{EventStream, GenerateRequest, StopCheck},
+    engine::{GenerateRequest, StopCheck},
     grammar::{CompiledGrammar, GrammarError},
     prompt::{AnswerMessage, AnswerSyntax, AnswerText, StopMatcher, TokenizerError},
     request::{
@@ -229,22 +229,19 @@ pub(super) fn submit(
     let kept = kept.collect();
     let text = AnswerText::new(tokenizer, options.skip_special_tokens, stops, min_tokens);
     let text = text.keeping(kept);
-    // Streams that are there already are dropped with the error, which cancels them.
-    let streams = prompts.iter().map(|(prompt, params)| {
-        serving.engine.submit(GenerateRequest {
-            id: id.as_str().into(),
-            prompt: Arc::clone(prompt),
-            params: params.clone(),
-            branches: options.answers,
-            cache_salt: options.cache_salt.clone(),
-            constraint: grammar
-                .as_ref()
-                .map(|grammar| grammar.constraint(params.ignore_eos)),
-            stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
-            arrival,
-        })
+    let requests = prompts.iter().map(|(prompt, params)| GenerateRequest {
+        id: id.as_str().into(),
+        prompt: Arc::clone(prompt),
+        params: params.clone(),
+        branches: options.answers,
+        cache_salt: options.cache_salt.clone(),
+        constraint: grammar
+            .as_ref()
+            .map(|grammar| grammar.constraint(params.ignore_eos)),
+        stop: (!options.stop.is_empty()).then(|| stop_checks(&text)),
+        arrival,
     });
-    let streams = streams.collect::<Result<Vec<EventStream>, _>>()?;
+    let streams = serving.engine.submit_all(requests.collect())?;
     let payer = Payer {
         request_id: id.as_str().to_owned(),
         trace_id: id.trace_id().map(|trace_id| trace_id.to_string()),

@@ -65,6 +65,8 @@ pub(super) struct Generation {
     cancellers: Vec<Canceller>,
     /// The client went away.
     left: bool,
+    /// The status of the first failure, which the client was told.
+    failed: Option<u16>,
     branches: Vec<Branch>,
     answers: usize,
     prompts: Vec<Arc<[u32]>>,
@@ -106,6 +108,7 @@ impl Generation {
             events: stream::select_all(events),
             cancellers,
             left: false,
+            failed: None,
             branches: (0..prompts.len() * answers).map(|_| branch()).collect(),
             answers,
             logged: vec![false; prompts.len()],
@@ -133,7 +136,11 @@ impl Generation {
             Some((prompt, event)) => Some(self.take(prompt, event)),
             None if self.is_complete() => None,
             // The engine's thread ended without a word.
-            None => Some(Err(ApiError::unavailable("the engine stopped"))),
+            None => {
+                let error = ApiError::unavailable("the engine stopped");
+                self.note_failure(&error);
+                Some(Err(error))
+            }
         }
     }
 
@@ -164,14 +171,25 @@ impl Generation {
         piece.delta.extend(branch.message.finish());
         let outcome = outcome(&finished, &branch.message);
         branch.finished = Some(finished);
-        let status = match &outcome {
-            _ if self.left => STATUS_CLIENT_CLOSED,
-            Ok(_) => 200,
-            Err(error) => error.status.as_u16(),
-        };
-        self.log_if_complete(prompt, status);
+        if let Err(error) = &outcome {
+            self.note_failure(error);
+        }
+        self.log_if_complete(prompt);
         piece.finish_reason = Some(outcome?);
         Ok(piece)
+    }
+
+    /// Remembers the first failure, unless nobody was there to be told.
+    fn note_failure(&mut self, error: &ApiError) {
+        if !self.left {
+            self.failed.get_or_insert(error.status.as_u16());
+        }
+    }
+
+    /// What stands in the usage log for prompts that end now.
+    fn status(&self) -> u16 {
+        let without_failure = if self.left { STATUS_CLIENT_CLOSED } else { 200 };
+        self.failed.unwrap_or(without_failure)
     }
 
     /// Every answer has its end.
@@ -266,7 +284,7 @@ impl Generation {
         &self.branches[prompt * self.answers..][..self.answers]
     }
 
-    fn log_if_complete(&mut self, prompt: usize, status: u16) {
+    fn log_if_complete(&mut self, prompt: usize) {
         if self
             .branches_of(prompt)
             .iter()
@@ -276,11 +294,11 @@ impl Generation {
                 .finished
                 .as_ref()
                 .map(|f| f.reason);
-            self.log(prompt, reason.unwrap_or(FinishReason::Error), status);
+            self.log(prompt, reason.unwrap_or(FinishReason::Error));
         }
     }
 
-    fn log(&mut self, prompt: usize, reason: FinishReason, status: u16) {
+    fn log(&mut self, prompt: usize, reason: FinishReason) {
         self.logged[prompt] = true;
         let Some(log) = &self.state.usage_log else {
             return;
@@ -294,7 +312,7 @@ impl Generation {
         let ending = Ending {
             prompt_index: (self.prompts.len() > 1).then_some(prompt),
             finish_reason: reason.as_str(),
-            status,
+            status: self.status(),
             tokens: TokenCounts {
                 prompt: self.prompts[prompt].len(),
                 completion: branches.iter().map(|branch| branch.tokens).sum(),
@@ -343,6 +361,7 @@ impl Drop for Generation {
                     events: std::mem::take(&mut self.events),
                     cancellers: Vec::new(),
                     left: true,
+                    failed: self.failed,
                     branches: std::mem::take(&mut self.branches),
                     answers: self.answers,
                     prompts: std::mem::take(&mut self.prompts),
@@ -352,12 +371,17 @@ impl Drop for Generation {
                     payer: self.payer.clone(),
                     logged: std::mem::take(&mut self.logged),
                 };
-                runtime.spawn(rest.run_out());
+                let guard = self.state.in_flight.enter();
+                runtime.spawn(async {
+                    rest.run_out().await;
+                    drop(guard);
+                });
             }
             _ => {
+                self.left = true;
                 for prompt in 0..self.prompts.len() {
                     if !self.logged[prompt] {
-                        self.log(prompt, FinishReason::Abort, STATUS_CLIENT_CLOSED);
+                        self.log(prompt, FinishReason::Abort);
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! Counts requests that are being answered, to the last byte of the body, for the shutdown to wait for.
+//! Counts requests that are being answered, to the last byte of the body, or whose records are still taken,
+//! for the shutdown to wait for.
 
 use std::{
     pin::Pin,

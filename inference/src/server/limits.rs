@@ -6,8 +6,8 @@ use candela_flags::connection;
 
 /// Open connections; one more is closed at once. Default of `--max-connections`.
 pub const CONNECTIONS_MAX: u64 = connection::CONNECTIONS_MAX;
-/// Time for a request's head to arrive, and for a connection to stay idle. Default of
-/// `--timeout-keep-alive`.
+/// Time for a request's head to arrive, and for a connection to stay idle; over HTTP/2 also for it to end
+/// once it was told to. Default of `--timeout-keep-alive`.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(connection::HEADER_READ_SECONDS);
 /// Headers of one request. One with more is answered 431, as our error object up to twice as many.
 pub const HEADERS_MAX: usize = 100;
@@ -17,13 +17,16 @@ pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(connection::BODY_READ_SECONDS);
 /// Memory of all bodies until they are checked. Default of `--max-body-memory-bytes`.
 pub const BODY_MEMORY_BYTES_MAX: u64 = connection::BODY_MEMORY_BYTES;
-/// Time in which a peer takes no byte of its answer before the connection is given up. Default of
-/// `--timeout-write`.
+/// Time in which a peer takes no byte of its answer before the connection is given up, or over HTTP/2 none
+/// of the answer's pieces before that answer is. Default of `--timeout-write`.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(connection::WRITE_STALL_SECONDS);
 /// Requests that one HTTP/2 connection may have under way.
 pub const HTTP2_STREAMS_MAX: u32 = 256;
 /// Streams that an HTTP/2 peer may reset before they were answered.
 pub const HTTP2_RESETS_MAX: usize = 64;
+/// Pieces in which answers over HTTP/2 are handed out. Beside what the peer's window takes, two of them wait
+/// for a peer.
+pub const HTTP2_CHUNK_BYTES_MAX: usize = 16 << 10;
 /// Bodies up to this are checked and tokenized where they arrive, larger ones on a thread of their own.
 pub const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
 /// Longest text that `/tokenize` takes, or one input of `/v1/embeddings`, in bytes: tokenizers read a text
@@ -49,6 +52,8 @@ pub const RETRY_AFTER_SECONDS: u64 = 1;
 pub const ENGINE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for last answers to reach their clients before the process exits.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the usage log's last lines to be written before the process exits.
+pub const USAGE_LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which probes can see that the engine died before the process exits.
 pub const ENGINE_DEATH_NOTICE: Duration = Duration::from_secs(1);
 /// Responses that are kept for clients that asked with `store`; beyond it the oldest is forgotten.

@@ -1,29 +1,28 @@
 //! Connections: accepted up to a limit, each with limits of its own, closed gracefully at the end.
 
-use std::{
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use candela_flags::{ConnectionFlags, PeerSeconds};
-use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+    server::conn::auto,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{interval, timeout},
 };
 
-use super::{limits, stall::StallGuard};
+use super::{
+    limits,
+    peer_watch::{PeerWatch, Verdict},
+    stall::StallGuard,
+};
+
+/// How often a peer is looked at within the shorter of its timeouts.
+const LOOKS: u32 = 4;
 
 /// What a peer is held to.
 #[derive(Debug, Clone, Copy)]
@@ -47,18 +46,19 @@ impl PeerLimits {
 }
 
 /// Serves until `stop` turns true, then closes the listener and what connections are idle, and gives
-/// the others a moment to take their last bytes.
+/// the others a moment to take their last bytes. None is left when it returns.
 pub(super) async fn serve_connections(
     listener: TcpListener,
     router: Router,
     peer_limits: PeerLimits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let permits = Arc::new(Semaphore::new(peer_limits.connections_max));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             _ = stop.wait_for(|&stop| stop) => break,
         };
         let stream = match accepted {
@@ -75,19 +75,17 @@ pub(super) async fn serve_connections(
             );
             continue;
         };
-        let watcher = graceful.watcher();
-        let router = router.clone();
-        tokio::spawn(async move {
-            serve_one(stream, router, peer_limits, watcher).await;
+        let (router, stop) = (router.clone(), stop.clone());
+        connections.spawn(async move {
+            serve_one(stream, router, peer_limits, stop).await;
             drop(permit);
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits::FLUSH_TIMEOUT, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits::FLUSH_TIMEOUT, ended).await.is_err() {
         tracing::warn!("connections were still busy when the server ended");
+        connections.shutdown().await;
     }
 }
 
@@ -103,36 +101,45 @@ async fn recover(error: &io::Error) {
     }
 }
 
+/// Serves one connection to its end, or until its peer is given up.
 async fn serve_one(
     stream: TcpStream,
     router: Router,
     peer_limits: PeerLimits,
-    watcher: hyper_util::server::graceful::Watcher,
+    mut stop: watch::Receiver<bool>,
 ) {
     // Small chunks must leave at once; where that cannot be set, they leave a little later.
     let _ = stream.set_nodelay(true);
-    let seen = Arc::new(AtomicBool::new(false));
-    let service = FirstRequest {
-        seen: Arc::clone(&seen),
-        inner: TowerToHyperService::new(router),
-    };
-    let io = TokioIo::new(StallGuard::new(stream, peer_limits.write_timeout));
-    let connection = builder(peer_limits)
-        .serve_connection(io, service)
-        .into_owned();
-    let mut connection = pin!(watcher.watch(connection));
-    // hyper's own timeout begins with the protocol known; a peer that does not tell is let go here.
-    let outcome = tokio::select! {
-        outcome = &mut connection => outcome,
-        () = tokio::time::sleep(peer_limits.head_timeout * 2) => {
-            if !seen.load(Ordering::Relaxed) {
+    let PeerLimits {
+        connections_max: _,
+        head_timeout,
+        write_timeout,
+    } = peer_limits;
+    let watch = PeerWatch::new();
+    let io = TokioIo::new(StallGuard::new(stream, write_timeout));
+    let builder = builder(peer_limits);
+    let mut connection = pin!(builder.serve_connection(io, watch.service(router)));
+    let mut looks = interval(head_timeout.min(write_timeout) / LOOKS);
+    let mut finishing = false;
+    loop {
+        let finish = tokio::select! {
+            outcome = &mut connection => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, "a connection ended early");
+                }
                 return;
             }
-            connection.await
+            _ = stop.wait_for(|&stop| stop), if !finishing => true,
+            _ = looks.tick() => match watch.look(head_timeout, write_timeout) {
+                Verdict::Keep => false,
+                Verdict::Finish => true,
+                Verdict::Drop => return,
+            },
+        };
+        if finish && !finishing {
+            connection.as_mut().graceful_shutdown();
+            finishing = true;
         }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
     }
 }
 
@@ -156,22 +163,4 @@ fn builder(peer_limits: PeerLimits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(peer_limits.head_timeout)
         .keep_alive_timeout(peer_limits.head_timeout);
     builder
-}
-
-/// Notes that a connection brought a request.
-#[derive(Clone)]
-struct FirstRequest {
-    seen: Arc<AtomicBool>,
-    inner: TowerToHyperService<Router>,
-}
-
-impl Service<hyper::Request<Incoming>> for FirstRequest {
-    type Response = axum::response::Response;
-    type Error = std::convert::Infallible;
-    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Future;
-
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        self.seen.store(true, Ordering::Relaxed);
-        self.inner.call(request)
-    }
 }

@@ -26,6 +26,7 @@ mod off_thread;
 mod openapi;
 mod orca;
 mod parsers;
+mod peer_watch;
 mod probes;
 mod request_id;
 mod respond;

@@ -94,9 +94,7 @@ impl Parsers {
     ) -> Result<AnswerSyntax, RequestError> {
         let syntax = self.syntax(chat, prompt)?;
         if syntax.hide_reasoning && syntax.reasoning.is_some() {
-            // They would tell what is hidden.
-            chat.options.reporting.token_ids = false;
-            chat.options.reporting.logprobs.answer = None;
+            chat.options.hide_answer_tokens();
         }
         let asked = chat.options.grammar.take();
         let calls = self.tool_grammar(&chat.tools, &syntax, asked.is_some());

@@ -106,7 +106,7 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok());
     codings
         .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim() == "trailers")
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 async fn models(State(state): State<SharedState>) -> Result<Response, ApiError> {

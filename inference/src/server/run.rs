@@ -6,6 +6,7 @@ use candela_flags::EngineFlags;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
+    time::timeout,
 };
 
 use super::{
@@ -81,7 +82,12 @@ pub async fn serve(
         tracing::error!("the listener panicked");
     }
     if let Some(log) = &state.usage_log {
-        log.close();
+        // Answers that were cut off just now still give their records.
+        let records = state.in_flight.idle();
+        if timeout(limits::FLUSH_TIMEOUT, records).await.is_err() {
+            tracing::warn!("requests were still busy when the usage log was closed");
+        }
+        log.close(limits::USAGE_LOG_CLOSE_TIMEOUT);
     }
     outcome
 }

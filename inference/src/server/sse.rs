@@ -200,6 +200,7 @@ impl Events {
 
     fn fail(&mut self, error: &ApiError) {
         self.frames.extend([data(&error.body()), DONE]);
+        self.trailers = false;
         self.done = true;
     }
 

@@ -9,9 +9,10 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
-    thread::{self, JoinHandle},
+    thread,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -134,7 +135,8 @@ impl UsageLine {
 pub(super) struct UsageLog {
     lines: Mutex<Option<SyncSender<UsageLine>>>,
     dropped: Arc<AtomicU64>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writing thread has ended: it says so, or drops its end in a panic.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl UsageLog {
@@ -162,13 +164,18 @@ impl UsageLog {
         let (sender, receiver) = sync_channel(lines_max);
         let dropped = Arc::<AtomicU64>::default();
         let count = Arc::clone(&dropped);
-        let writer = thread::Builder::new()
+        let (end, ended) = sync_channel(1);
+        thread::Builder::new()
             .name("usage-log".to_owned())
-            .spawn(move || write_lines(&receiver, BufWriter::new(sink), &count))?;
+            .spawn(move || {
+                write_lines(&receiver, BufWriter::new(sink), &count);
+                // Without a receiver nobody waits.
+                let _ = end.send(());
+            })?;
         Ok(Self {
             lines: Mutex::new(Some(sender)),
             dropped,
-            writer: Mutex::new(Some(writer)),
+            ended: Mutex::new(ended),
         })
     }
 
@@ -186,19 +193,25 @@ impl UsageLog {
         }
     }
 
-    /// Writes what waits, then ends. Lines after this are dropped.
-    pub(super) fn close(&self) {
+    /// Writes what waits, then ends. Lines after this are dropped, and those that are not on the disk in time.
+    pub(super) fn close(&self, timeout: Duration) {
         self.lines
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        let writer = self
-            .writer
+        let ended = self
+            .ended
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        if writer.is_some_and(|writer| writer.join().is_err()) {
-            tracing::error!("the usage log's thread panicked");
+            .recv_timeout(timeout);
+        match ended {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                tracing::error!("the usage log's thread panicked");
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("the usage log's disk is stuck; its last lines are lost");
+            }
         }
     }
 }
@@ -235,6 +248,8 @@ fn write_line(sink: &mut impl Write, line: &UsageLine) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     fn line() -> UsageLine {
         let payer = Payer {
@@ -284,8 +299,11 @@ mod tests {
             log.record(line());
         }
         assert!(log.dropped.load(Ordering::Relaxed) > 0);
+        // Nor does it hold up the end.
+        log.close(Duration::from_millis(10));
+        assert_eq!(written.load(Ordering::Relaxed), 0);
         drop(unblock);
-        log.close();
+        log.close(DEADLINE);
         assert!((1..100).contains(&written.load(Ordering::Relaxed)));
     }
 
@@ -296,7 +314,7 @@ mod tests {
         let log = UsageLog::open(&path).unwrap();
         log.record(line());
         log.record(line());
-        log.close();
+        log.close(DEADLINE);
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text
             .lines()

@@ -285,6 +285,39 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// An HTTP/2 connection with these settings.
+fn http2(server: &Server, settings: &[(u16, u32)]) -> TcpStream {
+    let mut stream = raw(server);
+    let settings = settings
+        .iter()
+        .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
+    let settings: Vec<u8> = settings.collect();
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &settings)).unwrap();
+    stream
+}
+
+/// The frames of a request: its head, and its body if it has one. No name or value is compressed.
+fn http2_request(id: u32, path: &str, body: &[u8]) -> Vec<u8> {
+    let method = if body.is_empty() { 0x82 } else { 0x83 };
+    let head = [
+        &[method, 0x86, 0x41, 1, b'a', 0x04, path.len() as u8][..],
+        path.as_bytes(),
+        &[0x0f, 0x10, JSON.1.len() as u8],
+        JSON.1.as_bytes(),
+    ];
+    let ends = if body.is_empty() { 5 } else { 4 };
+    let mut frames = frame(HEADERS, ends, id, &head.concat());
+    if !body.is_empty() {
+        frames.extend(frame(DATA, 1, id, body));
+    }
+    frames
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -298,6 +331,73 @@ fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut payload = vec![0; length as usize];
     stream.read_exact(&mut payload).ok()?;
     Some((head[3], payload))
+}
+
+#[test]
+fn an_http2_peer_that_takes_nothing_is_given_up_stream_and_connection() {
+    let server = server::start(|flags| {
+        flags.connection.timeout_write = PeerSeconds::of::<1>();
+        // It answers no pings, which is not what it is given up for here.
+        flags.connection.timeout_keep_alive = PeerSeconds::of::<600>();
+        flags.drain_grace = DrainSeconds::of::<0>();
+        flags.shutdown_timeout = DrainSeconds::of::<600>();
+    });
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let mut never = http2(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    let body = chat_body("a", json!({"stream": true, "max_tokens": 250})).to_string();
+    never
+        .write_all(&http2_request(1, CHAT, body.as_bytes()))
+        .unwrap();
+    while next_frame(&mut never).unwrap().0 != HEADERS {}
+    // The shutdown waits for every answer's last byte: it ends with the answer that is given up.
+    server.signals.try_send(()).unwrap();
+    until("nobody is waited for", || server.is_over());
+    server.outcome().unwrap();
+}
+
+#[test]
+fn an_idle_http2_connection_is_closed_although_it_answers_pings() {
+    let server = with_limits(|limits| limits.timeout_keep_alive = PeerSeconds::of::<1>());
+    let mut stream = http2(&server, &[]);
+    stream.write_all(&http2_request(1, "/health", b"")).unwrap();
+    let (mut pings, mut told) = (0, false);
+    while let Some((kind, payload)) = next_frame(&mut stream) {
+        told |= kind == GOAWAY;
+        // Answers to answers are no pings, and a peer that is gone is not answered.
+        if kind == PING && stream.write_all(&frame(PING, 1, 0, &payload)).is_ok() {
+            pings += 1;
+            assert!(pings < 20, "the connection is still there");
+        }
+    }
+    assert!(told);
+}
+
+#[test]
+fn an_http2_answer_comes_whole_in_pieces() {
+    let server = server::start(|_| {});
+    let mut stream = http2(&server, &[]);
+    stream
+        .write_all(&http2_request(1, "/openapi.json", b""))
+        .unwrap();
+    let expected = server.get("/openapi.json").body;
+    assert!(expected.len() > 2 * limits::HTTP2_CHUNK_BYTES_MAX);
+    let mut body = Vec::new();
+    while body.len() < expected.len() {
+        let (kind, payload) = next_frame(&mut stream).unwrap();
+        if kind == DATA {
+            // As much again, of the stream and of the connection.
+            let more = (payload.len() as u32).to_be_bytes();
+            for id in [0, 1] {
+                if !payload.is_empty() {
+                    stream
+                        .write_all(&frame(WINDOW_UPDATE, 0, id, &more))
+                        .unwrap();
+                }
+            }
+            body.extend(payload);
+        }
+    }
+    assert_eq!(body, expected);
 }
 
 #[test]

@@ -108,6 +108,11 @@ fn a_full_queue_is_told_at_once_and_takes_all_or_nothing() {
     let reply = server.complete(json!(["a", "b", "c"]), json!({}));
     assert_error(&reply, 503, "ServiceUnavailableError");
     assert_eq!(reply.header("retry-after"), Some("1"));
+    // None of the refused ones took the place that was left.
+    let mut second = server.connect();
+    let body = json!({"prompt": "a", "max_tokens": 1, "stream": true}).to_string();
+    second.request("POST", COMPLETIONS, &[JSON], body.as_bytes());
+    assert_eq!(second.head().status, 200);
     let error = assert_error(
         &server.complete(json!(["a", "b"]), json!({"n": 2})),
         400,
@@ -116,7 +121,7 @@ fn a_full_queue_is_told_at_once_and_takes_all_or_nothing() {
     assert_eq!(error["param"], "prompt");
     server.gate.open();
     while first.chunk().is_some() {}
-    // What was submitted of the refused requests is cancelled, and its place is free again.
+    while second.chunk().is_some() {}
     server::until("the queue is empty", || {
         server.metric("vllm:num_requests_waiting") == 0.0
     });

@@ -172,6 +172,31 @@ fn the_shutdown_timeout_and_a_second_signal_abort_what_is_left() {
 }
 
 #[test]
+fn a_stream_that_stalls_until_the_end_is_in_the_usage_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usage.jsonl");
+    let server = server::start(|flags| {
+        flags.drain_grace = DrainSeconds::of::<0>();
+        flags.usage_log = Some(path.clone());
+    });
+    // Far more than the sockets between the two hold, and nobody reads it.
+    let many = json!({"stream": true, "n": 128, "max_tokens": 250});
+    let large = json!({"logprobs": true, "top_logprobs": 20});
+    let body = chat_body("a", server::with(many, large));
+    let stalled = open(&server, CHAT, &body);
+    until("all of it is generated", || {
+        server.metric("vllm:generation_tokens_total") >= 128.0 * 250.0
+    });
+    for _ in 0..2 {
+        server.signals.try_send(()).unwrap();
+    }
+    server.outcome().unwrap();
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    drop(stalled);
+}
+
+#[test]
 fn an_engine_that_dies_takes_the_server_with_it() {
     let server = server::start(|_| {});
     let reply = server.complete(json!("$"), json!({}));

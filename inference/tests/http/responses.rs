@@ -209,8 +209,11 @@ fn a_stream_tells_every_step_in_order() {
 
 #[test]
 fn a_stream_that_fails_says_so_in_its_last_events() {
-    let server = server::start(|_| {});
-    let reply = server.respond(json!("#"), json!({"stream": true}));
+    let server = server::start(|flags| flags.enable_request_stats_headers = true);
+    let body = json!({"input": "#", "stream": true}).to_string();
+    let headers = [JSON, ("TE", "trailers"), ("Connection", "TE")];
+    let reply = server.send("POST", RESPONSES, &headers, body.as_bytes());
+    assert!(reply.trailers.is_empty());
     let events = events(&reply);
     let last = types(&events);
     assert_eq!(last[last.len() - 2..], ["response.failed", "error"]);
@@ -432,6 +435,21 @@ fn what_is_wrong_is_named_as_the_client_wrote_it() {
             json!("a"),
             json!({"text": {"format": {"type": "json_schema", "name": "s"}}}),
         ),
+        (
+            "reasoning.summary",
+            json!("a"),
+            json!({"reasoning": {"summary": "long"}}),
+        ),
+        (
+            "reasoning.effort",
+            json!("a"),
+            json!({"reasoning": {"effort": "enormous"}}),
+        ),
+        (
+            "text.verbosity",
+            json!("a"),
+            json!({"text": {"verbosity": "extreme"}}),
+        ),
         ("metadata", json!("a"), json!({"metadata": {"k": 1}})),
         (
             "metadata",
@@ -472,6 +490,7 @@ fn what_asks_for_nothing_passes() {
         json!({"truncation": "disabled", "background": false, "store": false}),
         json!({"include": ["reasoning.encrypted_content"], "max_tool_calls": 3}),
         json!({"text": {"format": {"type": "text"}, "verbosity": "low"}}),
+        json!({"reasoning": {"summary": "auto"}}),
         json!({"service_tier": "auto", "prompt_cache_key": "k", "safety_identifier": "s"}),
         json!({"stream_options": {"include_obfuscation": false}, "something_new": 1}),
     ] {
@@ -484,6 +503,40 @@ fn what_asks_for_nothing_passes() {
         .json();
     assert_eq!(body["usage"]["total_tokens"], 256);
     assert_eq!(body["status"], "incomplete");
+}
+
+#[test]
+fn what_a_response_repeats_is_bounded() {
+    let server = server::start_scripted(|flags| flags.enable_auto_tool_choice = true);
+    let tool =
+        |description: &str| json!({"type": "function", "name": "f", "description": description});
+    let long = "x".repeat(1 << 20);
+    for (param, more) in [
+        ("tools", json!({"tools": [tool(&long)]})),
+        ("instructions", json!({"instructions": long})),
+        (
+            "text",
+            json!({"text": {"format": {"type": "text", "description": long}}}),
+        ),
+    ] {
+        let reply = server.respond(json!("a"), more);
+        assert_eq!(reply.status, 400, "{param}");
+        assert_eq!(reply.json()["error"]["param"], param);
+    }
+    // Members that nobody reads are not kept.
+    let named = json!({"type": "function", "name": "f"});
+    let allowed = json!({"type": "allowed_tools", "mode": "auto", "tools": [named]});
+    for choice in [named.clone(), allowed] {
+        let mut padded = choice.clone();
+        padded["padding"] = long.as_str().into();
+        if let Some(tool) = padded.pointer_mut("/tools/0") {
+            tool["padding"] = 1.into();
+        }
+        let more = json!({"tools": [tool("")], "tool_choice": padded, "max_output_tokens": 1});
+        let reply = server.respond(json!("a"), more);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["tool_choice"], choice);
+    }
 }
 
 #[test]

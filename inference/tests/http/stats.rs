@@ -1,9 +1,9 @@
 //! The four ways of reporting what a request cost: headers, body, Prometheus, usage log.
 
-use candela_flags::PerRequestMetrics;
+use candela_flags::{EngineFlags, MaxSequences, PerRequestMetrics};
 use serde_json::{Value, json};
 
-use crate::server::{self, CHAT, JSON, until};
+use crate::server::{self, CHAT, JSON, Server, until};
 
 const HEADERS: [&str; 10] = [
     "x-vllm-total-time",
@@ -55,13 +55,15 @@ fn headers_are_on_plain_answers_alone_and_in_order() {
 #[test]
 fn streams_end_with_trailers_for_clients_that_read_them() {
     let server = server::start(|flags| flags.enable_request_stats_headers = true);
-    let body = server::chat_body("abc", json!({"max_tokens": 4, "stream": true})).to_string();
-    let stream = |headers: &[(&str, &str)]| {
+    let stream = |content: &str, headers: &[(&str, &str)]| {
+        let body = server::chat_body(content, json!({"max_tokens": 4, "stream": true})).to_string();
         let mut connection = server.connect();
         connection.request("POST", CHAT, &[&[JSON], headers].concat(), body.as_bytes());
         connection.reply()
     };
-    let reply = stream(&[("TE", "trailers"), ("Connection", "TE")]);
+    // Names of codings are the same in capitals.
+    let takes_trailers = [("TE", "gzip, Trailers"), ("Connection", "TE")];
+    let reply = stream("abc", &takes_trailers);
     assert_eq!(reply.header("trailer"), Some(HEADERS.join(", ").as_str()));
     assert!(reply.text().ends_with("data: [DONE]\n\n"));
     assert!(reply.stats_headers().is_empty());
@@ -72,7 +74,10 @@ fn streams_end_with_trailers_for_clients_that_read_them() {
         .collect();
     assert_eq!(names, HEADERS);
     assert_eq!(reply.trailers[6].1, "4");
-    let reply = stream(&[]);
+    let failed = stream("#", &takes_trailers);
+    assert!(failed.text().contains("\"code\":500"), "{}", failed.text());
+    assert!(failed.trailers.is_empty());
+    let reply = stream("abc", &[]);
     assert_eq!(reply.header("trailer"), None);
     assert!(reply.trailers.is_empty());
 }
@@ -212,6 +217,39 @@ fn counters_hold_what_answers_said() {
         busy > 0.0 && (requests - busy).abs() <= busy * 1e-3,
         "{requests} {busy}"
     );
+}
+
+#[test]
+fn the_usage_log_has_the_status_that_the_client_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usage.jsonl");
+    let log = |flags: &mut EngineFlags| flags.usage_log = Some(path.clone());
+    let statuses = |server: Server| -> Vec<u64> {
+        // Its end writes what is left.
+        drop(server);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines
+            .map(|line: Value| line["status"].as_u64().unwrap())
+            .collect()
+    };
+    let server = server::start(log);
+    let more = json!({"max_tokens": 200, "n": 2});
+    assert_eq!(server.complete(json!(["a", "#"]), more).status, 500);
+    assert_eq!(statuses(server), [500, 500]);
+    // One by one, so that some may be cancelled for the failure of the first; those have its status.
+    let server = server::start_pooling(|flags| {
+        log(flags);
+        flags.max_num_seqs = MaxSequences::of::<1>();
+    });
+    let inputs = [vec!["#"], vec!["a"; 200]].concat();
+    let reply = server.post("/v1/embeddings", &json!({"input": inputs}));
+    assert_eq!(reply.status, 500);
+    let logged = statuses(server);
+    assert_eq!(logged.len(), inputs.len());
+    assert!(logged.iter().all(|status| [200, 500].contains(status)));
+    assert!(logged.contains(&500));
 }
 
 #[test]

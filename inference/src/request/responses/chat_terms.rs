@@ -4,24 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::items::{refused, unsupported};
 use crate::{
-    openai::responses::{ReasoningOptions, ResponsesTool, TextFormat},
+    openai::responses::{ResponsesTool, TextFormat},
     request::RequestError,
 };
 
 /// The `type` of a choice among some of the tools.
 pub(super) const ALLOWED_TOOLS: &str = "allowed_tools";
-
-pub(super) fn kwargs(
-    kwargs: Option<Map<String, Value>>,
-    reasoning: Option<ReasoningOptions>,
-) -> Option<Value> {
-    let effort = reasoning.and_then(|reasoning| reasoning.effort);
-    let mut kwargs = kwargs.unwrap_or_default();
-    if let Some(effort) = effort {
-        kwargs.entry("reasoning_effort").or_insert(effort.into());
-    }
-    (!kwargs.is_empty()).then_some(Value::Object(kwargs))
-}
 
 /// `text.format` as `response_format`.
 pub(super) fn chat_format(format: TextFormat) -> Result<Value, RequestError> {
@@ -84,6 +72,20 @@ pub(super) fn chat_tool_choice(choice: Value) -> Value {
     }
 }
 
+/// A choice of tools that passed, with nothing but the members that are read of it.
+pub(super) fn known_tool_choice(choice: &Value) -> Value {
+    let named = |tool: &Value| json!({"type": "function", "name": tool["name"]});
+    if choice["type"] == ALLOWED_TOOLS {
+        let tools = choice["tools"].as_array().into_iter().flatten();
+        let tools: Vec<Value> = tools.map(named).collect();
+        return json!({"type": ALLOWED_TOOLS, "mode": choice["mode"], "tools": tools});
+    }
+    match choice {
+        Value::Object(_) => named(choice),
+        choice => choice.clone(),
+    }
+}
+
 /// A chat's error with the names of the fields that the client wrote. `sources` are the items of the
 /// input that messages came from.
 pub(super) fn in_own_terms(mut error: RequestError, sources: &[Option<usize>]) -> RequestError {
@@ -124,6 +126,7 @@ fn own_name(theirs: &str, sources: &[Option<usize>]) -> String {
         "messages" => "input".to_owned(),
         "max_tokens" | "max_completion_tokens" => "max_output_tokens".to_owned(),
         "logprobs" => "include".to_owned(),
+        "reasoning_effort" => "reasoning.effort".to_owned(),
         tools if tools.starts_with("tool") => {
             tools.replace(".function", "").replace(".allowed_tools", "")
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::chat_terms::responses_terms;
 use self::{
-    chat_terms::{chat_format, chat_tool, chat_tool_choice, in_own_terms, kwargs},
+    chat_terms::{chat_format, chat_tool, chat_tool_choice, in_own_terms, known_tool_choice},
     items::{Conversation, refused},
     refuse::{refuse, wants_logprobs},
 };
@@ -152,8 +152,10 @@ pub fn check_responses(
     set("top_logprobs", request.top_logprobs.map(Value::from));
     set(
         "chat_template_kwargs",
-        kwargs(request.chat_template_kwargs, request.reasoning),
+        request.chat_template_kwargs.map(Value::Object),
     );
+    let effort = request.reasoning.and_then(|reasoning| reasoning.effort);
+    set("reasoning_effort", effort.map(Value::from));
     set(
         "parallel_tool_calls",
         request.parallel_tool_calls.map(Value::from),
@@ -200,7 +202,8 @@ fn echo(
     };
     let mut text = request.text.clone().unwrap_or_default();
     text.format.get_or_insert_with(TextFormat::plain);
-    Ok(ResponsesEcho {
+    let tool_choice = request.tool_choice.as_ref().map(known_tool_choice);
+    let echo = ResponsesEcho {
         instructions: request.instructions.clone(),
         max_output_tokens: unsigned("max_output_tokens", request.max_output_tokens)?,
         max_tool_calls: request.max_tool_calls,
@@ -209,10 +212,39 @@ fn echo(
         reasoning: request.reasoning.clone().unwrap_or_default(),
         temperature: shared.temperature.unwrap_or(facts.defaults.temperature),
         text,
-        tool_choice: request.tool_choice.clone().unwrap_or_else(|| "auto".into()),
+        tool_choice: tool_choice.unwrap_or_else(|| "auto".into()),
         tools: request.tools.clone().unwrap_or_default(),
         top_logprobs: unsigned("top_logprobs", request.top_logprobs)?.unwrap_or(0),
         top_p: shared.top_p.unwrap_or(facts.defaults.top_p),
         metadata: request.metadata.clone().unwrap_or_default(),
-    })
+    };
+    check_size(&echo)?;
+    Ok(echo)
+}
+
+/// Refuses what is too large to keep until the answer ends. What else is repeated is small.
+fn check_size(echo: &ResponsesEcho) -> Result<(), RequestError> {
+    let sizes = [
+        ("instructions", json_bytes(&echo.instructions)),
+        ("text", json_bytes(&echo.text)),
+        ("tool_choice", json_bytes(&echo.tool_choice)),
+        ("tools", json_bytes(&echo.tools)),
+    ];
+    let max = limits::RESPONSE_ECHO_BYTES_MAX;
+    let bytes: usize = sizes.iter().map(|(_, bytes)| bytes).sum();
+    let largest = sizes.iter().max_by_key(|(_, bytes)| bytes);
+    match largest.filter(|_| bytes > max) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let why = format!(
+                "what a response repeats of its request must be at most {max} bytes of JSON, not \
+                 {bytes}: shorten {field}"
+            );
+            Err(refused((*field).to_owned(), &why))
+        }
+    }
+}
+
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
 }

@@ -22,6 +22,10 @@ const VACUOUS_INCLUDES: &[&str] = &[
     "web_search_call.action.sources",
     "web_search_call.results",
 ];
+/// What `reasoning.summary` may be.
+const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
+/// What `text.verbosity` may be.
+const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
 const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
 
 /// Refuses them.
@@ -55,8 +59,27 @@ pub(super) fn refuse(request: &ResponsesRequest) -> Result<(), RequestError> {
         "must be \"disabled\": this server drops nothing from an input; shorten it, or leave the \
          field out",
     )?;
+    check_hints(request)?;
     check_tools(request)?;
     check_metadata(request.metadata.as_ref())
+}
+
+/// Settings that change nothing here, but are repeated.
+fn check_hints(request: &ResponsesRequest) -> Result<(), RequestError> {
+    let reasoning = request.reasoning.as_ref();
+    let summary = reasoning.and_then(|reasoning| reasoning.summary.as_deref());
+    let text = request.text.as_ref();
+    let verbosity = text.and_then(|text| text.verbosity.as_deref());
+    for (field, value, known) in [
+        ("reasoning.summary", summary, SUMMARIES),
+        ("text.verbosity", verbosity, VERBOSITIES),
+    ] {
+        if value.is_some_and(|value| !known.contains(&value)) {
+            let why = format!("must be one of {}", known.join(", "));
+            return Err(refused(field.to_owned(), &why));
+        }
+    }
+    Ok(())
 }
 
 fn check_tools(request: &ResponsesRequest) -> Result<(), RequestError> {

@@ -143,6 +143,7 @@ impl Events {
         let response = Box::new(self.format.failed(error, output));
         self.emit(ResponseEvent::Failed { response });
         self.emit(error_event(error));
+        self.gates.headers = false;
         self.done = true;
     }
 

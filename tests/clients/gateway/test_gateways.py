@@ -1,4 +1,4 @@
-"""The gateways of docs/examples, run for real between a client and the engine: what they log is what the engine reported."""
+"""The gateways of docs/examples/gateway, run for real between a client and the engine: what they log is what the engine reported."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import pytest
 from engine import until
 from wanted import FOX, HEADERS
 
-EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "gateway"
 ASK = {"model": "demo", "messages": FOX, "temperature": 0}
 # The names of the log's numbers, in the order of the headers.
 NUMBERS = [

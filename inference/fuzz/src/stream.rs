@@ -39,7 +39,8 @@ pub fn run(data: &[u8]) {
     };
     let stops: Vec<Arc<str>> = String::from_utf8_lossy(stops)
         .split('|')
-        .filter(|stop| !stop.is_empty())
+        // Bytes that are no text become U+FFFD when an answer is over, which no stop string can stop any more.
+        .filter(|stop| !stop.is_empty() && !stop.contains('\u{fffd}'))
         .take(4)
         .map(Arc::from)
         .collect();

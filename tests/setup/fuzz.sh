@@ -23,7 +23,7 @@ build=(--sanitizer none --target-dir "$built")
 cargo +nightly fuzz build "${build[@]}"
 
 run() {
-    local target=$1 log=$cache/$1.log status=0
+    local target=$1 log=$cache/$1.log status=0 begun=$SECONDS
     local artifacts=$PWD/fuzz/artifacts/$target
     mkdir -p "$cache/corpus/$target" "$artifacts"
     # One input takes ten seconds or two gigabytes at most; either is a finding. A finding ends its target's run.
@@ -35,7 +35,7 @@ run() {
     new=$(sed -n 's/^stat::new_units_added: *//p' "$log" | tail -n 1)
     local findings
     findings=$(find "$artifacts" -type f | wc -l)
-    echo "$target: ${executions:-?} executions in $seconds s, ${new:-?} new inputs, $findings findings (log: $log)"
+    echo "$target: ${executions:-?} executions in $((SECONDS - begun)) s, ${new:-?} new inputs, $findings findings (log: $log)"
     return "$status"
 }
 

@@ -4,7 +4,10 @@
 //! are compiled once. They run as Hugging Face's `apply_chat_template` runs them. What one may cost is
 //! bounded: a template that never ends or writes without end is an error, at start-up where it shows.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use minijinja::{Environment, Error, ErrorKind, syntax::SyntaxConfig};
 use serde_json::{Map, Value, json};
@@ -206,8 +209,12 @@ impl ChatTemplate {
         );
         context.insert(NOW.to_owned(), now.into());
         let mut text = Bounded(Vec::new());
-        template
-            .render_captured_to(minijinja::value::Serde(&context), &mut text)
+        // minijinja panics on some slices of slices. Nothing of a rendering is used after that.
+        let render = AssertUnwindSafe(|| {
+            template.render_captured_to(minijinja::value::Serde(&context), &mut text)
+        });
+        catch_unwind(render)
+            .map_err(|_| RenderError::Refused("it fails on such a conversation".to_owned()))?
             .map_err(|error| render_error(&error))?;
         let text = String::from_utf8(text.0)
             .map_err(|_| RenderError::Refused("it wrote no UTF-8".to_owned()))?;

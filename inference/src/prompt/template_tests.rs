@@ -76,6 +76,17 @@ fn a_template_can_refuse_with_its_own_words() {
 }
 
 #[test]
+fn a_rendering_that_panics_is_refused() {
+    // Found by fuzzing.
+    let text = "{% set ns = namespace(a=[]) %}{{ ns.a[::-1][1:3] }}";
+    let rendered = template(text).render(&chat(&[("user", "a")]), 0);
+    assert!(
+        matches!(rendered, Err(RenderError::Refused(_))),
+        "{rendered:?}"
+    );
+}
+
+#[test]
 fn the_date_is_the_callers() {
     let text = "{{ strftime_now('%d %b %Y') }}";
     assert_eq!(

@@ -63,7 +63,7 @@ mod tests {
     fn a_reason_is_short_and_has_no_insides() {
         let told = GrammarError::from_reason("Unknown format: x\n<state>\nTokens: ⟦⟧\n</state>");
         assert_eq!(told, GrammarError::Invalid("Unknown format: x".to_owned()));
-        let told = GrammarError::from_reason("panic: index\n<backtrace>\n/root/x.rs\n</backtrace>");
+        let told = GrammarError::from_reason("panic: index\n<backtrace>\n/src/x.rs\n</backtrace>");
         assert!(!told.to_string().contains("root"), "{told}");
         let told = GrammarError::from_reason(&"é".repeat(10_000)).to_string();
         assert_eq!(told.chars().count(), limits::REASON_CHARS_MAX + 1);

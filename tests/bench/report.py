@@ -192,7 +192,7 @@ def load_sentence(result):
     text = (
         f"Beside the benchmark, other programs took {100 * others['median']:.1f} % of the cores (median of the waves; most "
         f"{100 * others['most']:.1f} %), the hypervisor {100 * stolen['median']:.1f} %. The load generator took at most "
-        f"{100 * own['most']:.1f} % of one core."
+        f"{100 * own['most']:.2f} % of one core."
     )
     if result["busy"]:
         text += " **The machine was busy: these figures support no claim.**"

@@ -13,7 +13,7 @@ from pathlib import Path
 import load
 import machine
 
-READY_SECONDS_MAX = 600
+READY_SECONDS_MAX = 1800
 STOP_SECONDS_MAX = 30
 FIRST_PROMPT_TOKENS = 16
 SPECIAL_TOKENS = 3

@@ -63,7 +63,10 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the report is what this program is for"
+)]
 fn emit(report: &serde_json::Value) {
     println!("{report}");
 }
@@ -109,7 +112,8 @@ fn best_seconds(threads: usize, repeats: u32, work: impl Fn(usize) + Sync) -> f6
 }
 
 /// Giga-bytes a second that all threads read together, each its own part of a buffer. The best way counts: with pages
-/// small and large, and with one, two, four and eight places read at a time, as kernels do with rows of weights.
+/// small and large, with one to eight places read at a time, as kernels do with rows of weights, and with lines asked for
+/// before they are read or not.
 fn giga_bytes_read(threads: usize, bytes: usize, repeats: u32) -> anyhow::Result<f64> {
     let mut best = 0.0_f64;
     for large_pages in [false, true] {
@@ -122,23 +126,38 @@ fn giga_bytes_read(threads: usize, bytes: usize, repeats: u32) -> anyhow::Result
         buffer.fill(1);
         let part = bytes / threads;
         for streams in [1, 2, 4, 8] {
-            let seconds = best_seconds(threads, repeats, |thread| {
-                read(&buffer[thread * part..][..part], streams);
-            });
-            best = best.max((part * threads) as f64 / seconds / 1e9);
+            for ahead in [false, true] {
+                let seconds = best_seconds(threads, repeats, |thread| {
+                    read(&buffer[thread * part..][..part], streams, ahead);
+                });
+                best = best.max((part * threads) as f64 / seconds / 1e9);
+            }
         }
     }
     Ok(best)
 }
 
-/// Reads `bytes` at `streams` places at a time.
-fn read(bytes: &[u8], streams: usize) {
-    const LINE: usize = 64;
-    let length = bytes.len() / streams / (4 * LINE) * (4 * LINE);
-    let mut sums = [0_u64; 32];
-    for at in (0..length).step_by(4 * LINE) {
+/// Bytes that are read in one place before the next has its turn: four cache lines.
+const TURN: usize = 4 * 64;
+
+/// Reads `bytes` at `streams` places at a time; `ahead` asks for lines before they are read, where that can be said.
+fn read(bytes: &[u8], streams: usize, ahead: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        #[expect(unsafe_code, reason = "the processor's features were detected")]
+        // SAFETY: the processor has AVX-512.
+        match ahead {
+            false => unsafe { x86::read_avx512::<0>(bytes, streams) },
+            true => unsafe { x86::read_avx512::<1024>(bytes, streams) },
+        }
+        return;
+    }
+    let _ = ahead;
+    let length = bytes.len() / streams / TURN * TURN;
+    let mut sums = [0_u64; TURN / 8];
+    for at in (0..length).step_by(TURN) {
         for stream in 0..streams {
-            let lines = &bytes[stream * length + at..][..4 * LINE];
+            let lines = &bytes[stream * length + at..][..TURN];
             for (sum, word) in sums.iter_mut().zip(lines.chunks_exact(8)) {
                 *sum ^= u64::from_le_bytes(word.try_into().expect("chunks of eight bytes"));
             }
@@ -205,16 +224,17 @@ fn int8_loop() -> RegisterLoop {
     }
 }
 
-const LANES: usize = 8;
+const LANES: usize = 4;
 
-/// What every architecture can do: the compiler makes the best of it that its default target has.
+/// What every architecture can do: the compiler makes the best of it that its default target has. Each product is made
+/// of the sum before it, or it would be taken out of the loop.
 fn portable_f32(iterations: u64) {
     let (x, y) = black_box(([1.0_f32; LANES], [0.5_f32; LANES]));
     let mut sums = [[0.0_f32; LANES]; SUMS];
     for _ in 0..iterations {
-        for sum in black_box(&mut sums) {
+        for sum in &mut sums {
             for lane in 0..LANES {
-                sum[lane] += x[lane] * y[lane];
+                sum[lane] = sum[lane] * y[lane] + x[lane];
             }
         }
     }
@@ -225,9 +245,10 @@ fn portable_i32(iterations: u64) {
     let (x, y) = black_box(([3_i8; LANES], [5_i8; LANES]));
     let mut sums = [[0_i32; LANES]; SUMS];
     for _ in 0..iterations {
-        for sum in black_box(&mut sums) {
+        for sum in &mut sums {
             for lane in 0..LANES {
-                sum[lane] = sum[lane].wrapping_add(i32::from(x[lane]) * i32::from(y[lane]));
+                let product = i32::from(x[lane] ^ sum[lane] as i8) * i32::from(y[lane]);
+                sum[lane] = sum[lane].wrapping_add(product);
             }
         }
     }
@@ -240,12 +261,38 @@ mod x86 {
 
     use std::{arch::x86_64::*, hint::black_box};
 
-    use super::SUMS;
+    use super::{SUMS, TURN};
+
+    /// Reads `bytes` at `streams` places at a time, asking for lines `AHEAD` bytes before they are read.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn read_avx512<const AHEAD: usize>(bytes: &[u8], streams: usize) {
+        let length = bytes.len() / streams / TURN * TURN;
+        let mut sums = [_mm512_setzero_si512(); TURN / 64];
+        for at in (0..length).step_by(TURN) {
+            for stream in 0..streams {
+                let lines = bytes[stream * length + at..][..TURN].as_ptr();
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    let line = lines.wrapping_add(index * 64);
+                    if AHEAD > 0 {
+                        _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+                    }
+                    #[expect(unsafe_code, reason = "a load")]
+                    // SAFETY: the slice of TURN bytes holds this line of 64.
+                    let words = unsafe { _mm512_loadu_si512(line.cast()) };
+                    *sum = _mm512_xor_si512(*sum, words);
+                }
+            }
+        }
+        black_box(sums);
+    }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) fn bf16_avx512(iterations: u64) {
         let ones = _mm512_set1_ps(black_box(1.0));
-        let (x, y) = (_mm512_cvtne2ps_pbh(ones, ones), _mm512_cvtne2ps_pbh(ones, ones));
+        let (x, y) = (
+            _mm512_cvtne2ps_pbh(ones, ones),
+            _mm512_cvtne2ps_pbh(ones, ones),
+        );
         let mut sums = [_mm512_setzero_ps(); SUMS];
         for _ in 0..iterations {
             for sum in &mut sums {
@@ -257,7 +304,10 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) fn int8_avx512(iterations: u64) {
-        let (x, y) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi8(black_box(5)));
+        let (x, y) = (
+            _mm512_set1_epi8(black_box(3)),
+            _mm512_set1_epi8(black_box(5)),
+        );
         let mut sums = [_mm512_setzero_si512(); SUMS];
         for _ in 0..iterations {
             for sum in &mut sums {
@@ -269,7 +319,10 @@ mod x86 {
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) fn bf16_avx2(iterations: u64) {
-        let (x, y) = (_mm256_set1_ps(black_box(1.0)), _mm256_set1_ps(black_box(0.5)));
+        let (x, y) = (
+            _mm256_set1_ps(black_box(1.0)),
+            _mm256_set1_ps(black_box(0.5)),
+        );
         let mut sums = [_mm256_setzero_ps(); SUMS];
         for _ in 0..iterations {
             for sum in &mut sums {
@@ -281,7 +334,10 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn int8_avx2(iterations: u64) {
-        let (x, y) = (_mm256_set1_epi16(black_box(3)), _mm256_set1_epi16(black_box(5)));
+        let (x, y) = (
+            _mm256_set1_epi16(black_box(3)),
+            _mm256_set1_epi16(black_box(5)),
+        );
         let mut sums = [_mm256_setzero_si256(); SUMS];
         for _ in 0..iterations {
             for sum in &mut sums {

@@ -85,11 +85,7 @@ impl<T: Packed> PackedMatrix<T> {
                 let Some(row) = source(tile * TILE + lane) else {
                     continue;
                 };
-                let row = &weights[row * columns..][..columns];
-                let places = packed.chunks_exact_mut(TILE * T::GROUP);
-                for (numbers, place) in row.chunks(T::GROUP).zip(places) {
-                    place[lane * T::GROUP..][..numbers.len()].copy_from_slice(numbers);
-                }
+                T::put_column(&weights[row * columns..][..columns], packed, lane);
             }
         });
         Ok(matrix)

@@ -81,7 +81,8 @@ impl Packed for bf16 {
         let (pairs, rest) = numbers.as_chunks::<2>();
         let places = tile.as_chunks_mut::<2>().0;
         let mut places = places.iter_mut().skip(column).step_by(TILE);
-        for (place, pair) in places.by_ref().zip(pairs) {
+        // The pairs first, so that no place is taken for a pair that is not there.
+        for (pair, place) in pairs.iter().zip(places.by_ref()) {
             *place = *pair;
         }
         if let (Some(place), [last]) = (places.next(), rest) {

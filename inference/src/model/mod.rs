@@ -18,6 +18,7 @@ mod gguf;
 mod layer;
 mod load;
 mod mapped;
+pub mod measure;
 mod memory;
 mod ops;
 mod pooling;

@@ -16,6 +16,7 @@ mod norm;
 mod rotary;
 mod simd;
 mod stacked;
+mod team;
 
 use candle_core::{CpuStorage, Layout, Result, WithDType, bail};
 use half::bf16;

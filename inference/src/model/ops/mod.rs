@@ -32,6 +32,7 @@ pub(super) use linear::Linear;
 pub(super) use norm::RmsNorm;
 pub(super) use rotary::Rotary;
 pub(super) use stacked::Part;
+pub(super) use team::team;
 
 /// A number that weights and activations are stored as; arithmetic is in f32.
 pub(super) trait Element: WithDType {

@@ -203,14 +203,6 @@ impl<'a> Activations<'a> {
         }
     }
 
-    pub(super) fn wide(&self) -> &[f32] {
-        self.wide
-    }
-
-    pub(super) fn columns(&self) -> usize {
-        self.columns
-    }
-
     fn q8_0(&self) -> &[BlockQ8_0] {
         debug_assert!(self.columns.is_multiple_of(QK8_0));
         self.q8_0.get_or_init(|| quantized(self.wide, self.columns))

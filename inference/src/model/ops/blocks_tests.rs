@@ -114,7 +114,7 @@ proptest! {
             parts.push(Part::Dense(dense.unwrap().to_dtype(dtype).unwrap()));
             let n = 5 * 40 + 5;
             let bias = Tensor::from_vec(random(seed ^ 2, n), n, &Device::Cpu).unwrap();
-            let linear = Linear::stacked(parts, Some(bias.to_dtype(dtype).unwrap()));
+            let linear = Linear::stacked(parts, Some(bias.to_dtype(dtype).unwrap())).unwrap();
             let x = Tensor::from_vec(random(seed ^ 1, t * columns), (t, columns), &Device::Cpu);
             let x = x.unwrap().to_dtype(dtype).unwrap();
             let rows = |x: &Tensor| -> Vec<Vec<f32>> {

@@ -2,6 +2,8 @@
 //! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
+mod packed;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -12,13 +14,14 @@ use candle_core::{DType, Tensor};
 
 use super::{
     gguf::GgufModel,
-    ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Part},
+    ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Matrix, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
     safetensors_header::SAFETENSORS_HEADER_BYTES_MAX,
     saved::{Saved, SavedType},
     shards::Shards,
     source::{ModelFiles, SourceError},
+    weights_cache::CachedWeights,
 };
 
 /// The tensors of a model are not as its configuration says.
@@ -132,6 +135,10 @@ pub(super) struct Weights<'a> {
     quantization: Quantization,
     /// What was quantized to what.
     tally: Mutex<Tally>,
+    /// Matrices as an earlier start packed them.
+    cached: Option<CachedWeights>,
+    /// Matrices that were packed now, by what a cache calls them.
+    packed: Mutex<Vec<(String, Matrix)>>,
     progress: &'a LoadProgress,
 }
 
@@ -173,6 +180,8 @@ impl<'a> Weights<'a> {
             dtype,
             quantization,
             tally: Mutex::default(),
+            cached: None,
+            packed: Mutex::default(),
             progress,
         })
     }
@@ -204,14 +213,18 @@ impl<'a> Weights<'a> {
         self.taken(&saved, saved.tensor(self.dtype))
     }
 
-    /// The token embedding `[rows, columns]`. Where the file has it in blocks, it stays so; with
-    /// `--quantization` it is [`BlockType::Q8_0`].
+    /// The token embedding `[rows, columns]`; one that is `tied` is the LM head too. Where the file has it in
+    /// blocks, it stays so; with `--quantization` it is [`BlockType::Q8_0`].
     pub(super) fn embedding(
         &self,
         name: &str,
         rows: usize,
         columns: usize,
+        tied: bool,
     ) -> Result<Embedding, WeightsError> {
+        if tied && let Some(matrix) = self.packed(&[name.to_owned()], &[rows], columns, false)? {
+            return Ok(Embedding::Packed(matrix));
+        }
         Ok(match self.part(name, rows, columns)? {
             Part::Dense(weight) => Embedding::Dense(weight),
             Part::Quantized(weight) => Embedding::Quantized(weight, self.dtype),
@@ -226,9 +239,9 @@ impl<'a> Weights<'a> {
         columns: usize,
         biases: Option<&[String]>,
     ) -> Result<Linear, WeightsError> {
-        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
-        let made = match matrices {
-            Matrices::Dense(weight) => Linear::new(&weight, bias),
+        let bias = self.bias(biases, rows)?;
+        let made = match self.matrices(names, rows, columns, false)? {
+            Matrices::Packed(matrix) => Linear::of_packed(matrix, bias),
             Matrices::Parts(parts) => Linear::stacked(parts, bias),
         };
         made.map_err(|error| failed(names, error))
@@ -242,12 +255,26 @@ impl<'a> Weights<'a> {
         columns: usize,
         biases: Option<&[String]>,
     ) -> Result<GatedLinear, WeightsError> {
-        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
-        let made = match matrices {
-            Matrices::Dense(weight) => GatedLinear::new(&weight, bias),
+        let bias = self.bias(biases, rows)?;
+        let made = match self.matrices(names, rows, columns, true)? {
+            Matrices::Packed(matrix) => GatedLinear::of_packed(matrix, bias),
             Matrices::Parts(parts) => Linear::stacked(parts, bias).map(GatedLinear::apart),
         };
         made.map_err(|error| failed(names, error))
+    }
+
+    fn bias(
+        &self,
+        names: Option<&[String]>,
+        rows: &[usize],
+    ) -> Result<Option<Tensor>, WeightsError> {
+        let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
+        names
+            .map(|names| {
+                let vectors = names.iter().zip(rows).map(vector);
+                concatenated(names, &vectors.collect::<Result<Vec<_>, _>>()?)
+            })
+            .transpose()
     }
 
     fn matrices(
@@ -255,26 +282,14 @@ impl<'a> Weights<'a> {
         names: &[String],
         rows: &[usize],
         columns: usize,
-        biases: Option<&[String]>,
-    ) -> Result<(Matrices, Option<Tensor>), WeightsError> {
+        gated: bool,
+    ) -> Result<Matrices, WeightsError> {
+        if let Some(matrix) = self.packed(names, rows, columns, gated)? {
+            return Ok(Matrices::Packed(matrix));
+        }
         let part = |(name, &rows): (&String, &usize)| self.part(name, rows, columns);
-        let parts: Vec<Part> = names.iter().zip(rows).map(part).collect::<Result<_, _>>()?;
-        let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
-        let bias = biases
-            .map(|biases| {
-                let vectors = biases.iter().zip(rows).map(vector);
-                concatenated(biases, &vectors.collect::<Result<Vec<_>, _>>()?)
-            })
-            .transpose()?;
-        let dense = |part: &Part| match part {
-            Part::Dense(weight) => Some(weight.clone()),
-            Part::Quantized(_) => None,
-        };
-        let matrices = match parts.iter().map(dense).collect::<Option<Vec<_>>>() {
-            Some(weights) => Matrices::Dense(concatenated(names, &weights)?),
-            None => Matrices::Parts(parts),
-        };
-        Ok((matrices, bias))
+        let parts = names.iter().zip(rows).map(part);
+        parts.collect::<Result<_, _>>().map(Matrices::Parts)
     }
 
     /// That every tensor of a GGUF file is of a type we read. A safetensors file may carry others,
@@ -387,6 +402,9 @@ impl<'a> Weights<'a> {
             name: saved.name.clone(),
             error,
         })?;
+        if let Tensors::Shards(shards) = &self.tensors {
+            shards.release(&saved.name);
+        }
         self.progress
             .bytes_done
             .fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
@@ -419,7 +437,8 @@ fn quantized(saved: &Saved<'_>, kind: BlockType, columns: usize) -> candle_core:
 
 /// The matrices of a linear layer, one below the other.
 enum Matrices {
-    Dense(Tensor),
+    Packed(Matrix),
+    /// Some or all of them in blocks.
     Parts(Vec<Part>),
 }
 

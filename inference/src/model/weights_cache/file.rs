@@ -14,7 +14,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     ops::Range,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,16 +56,15 @@ impl Key {
     }
 }
 
-/// A digest of each piece.
+/// A digest of each piece, by all compute threads.
 fn digests(bytes: &[u8]) -> Vec<u64> {
     let pieces: Vec<&[u8]> = bytes.chunks(PIECE_BYTES).collect();
-    let digests: Vec<std::sync::OnceLock<u64>> = vec![std::sync::OnceLock::new(); pieces.len()];
+    let digests: Vec<AtomicU64> = pieces.iter().map(|_| AtomicU64::new(0)).collect();
     team().run(pieces.len(), |piece| {
-        // Each piece is one task.
-        let _ = digests[piece].set(XxHash3_64::oneshot(pieces[piece]));
+        let digest = XxHash3_64::oneshot(pieces[piece]);
+        digests[piece].store(digest, Ordering::Relaxed);
     });
-    let digest = |digest: std::sync::OnceLock<u64>| digest.into_inner().unwrap_or_default();
-    digests.into_iter().map(digest).collect()
+    digests.into_iter().map(AtomicU64::into_inner).collect()
 }
 
 /// A file cannot be used.
@@ -104,7 +103,8 @@ pub(super) fn write(file: &File, key: Key, matrices: &[(&str, &[u8])]) -> io::Re
             name: (*name).to_owned(),
             offset: 0,
             bytes: bytes.len(),
-            digests: digests(bytes),
+            // By this thread alone: the others compute answers meanwhile.
+            digests: bytes.chunks(PIECE_BYTES).map(XxHash3_64::oneshot).collect(),
         })
         .collect();
     // Offsets are written with all their digits, so that the index is as long as it will be.

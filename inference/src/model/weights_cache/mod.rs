@@ -17,11 +17,15 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use memmap2::Mmap;
 
-use super::mapped::map;
+use super::{
+    mapped::{MappedBytes, map},
+    ops::Matrix,
+};
 pub(super) use file::Key;
 
 /// Files that a folder may have. None is removed to make room: others may use them.
@@ -50,6 +54,16 @@ pub(super) enum Kept {
     Elsewhere,
 }
 
+/// What a packed matrix of these tensors is called.
+pub(super) fn packed_name(
+    tensors: &[String],
+    (rows, columns): (usize, usize),
+    gated: bool,
+) -> String {
+    let gated = if gated { " gated" } else { "" };
+    format!("{} [{rows}, {columns}]{gated}", tensors.join(" + "))
+}
+
 /// A place in the folder for the weights of one model.
 #[derive(Debug, Clone)]
 pub(super) struct WeightsCache {
@@ -64,29 +78,16 @@ pub(super) struct CachedWeights {
     places: Arc<HashMap<String, Range<usize>>>,
 }
 
-/// One of them.
-#[derive(Debug, Clone)]
-pub(super) struct CachedMatrix {
-    map: Arc<Mmap>,
-    place: Range<usize>,
-}
-
 impl CachedWeights {
-    pub(super) fn matrix(&self, name: &str) -> Option<CachedMatrix> {
+    pub(super) fn matrix(&self, name: &str) -> Option<MappedBytes> {
         let place = self.places.get(name)?.clone();
         let map = Arc::clone(&self.map);
-        Some(CachedMatrix { map, place })
+        Some(MappedBytes { map, place })
     }
 
     /// Bytes of the file.
     pub(super) fn bytes(&self) -> usize {
         self.map.len()
-    }
-}
-
-impl AsRef<[u8]> for CachedMatrix {
-    fn as_ref(&self) -> &[u8] {
-        &self.map[self.place.clone()]
     }
 }
 
@@ -147,6 +148,31 @@ impl WeightsCache {
         // The name reaches the disk by the folder; without it the file is made again.
         let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
         Ok(Kept::Written)
+    }
+
+    /// Writes the weights on a thread of its own, while they are used.
+    pub(super) fn keep_later(self, matrices: Vec<(String, Matrix)>) {
+        let keep = move || {
+            let bytes = |(name, matrix)| (String::as_str(name), Matrix::bytes(matrix));
+            let matrices: Vec<(&str, &[u8])> =
+                matrices.iter().map(|(n, m)| bytes((n, m))).collect();
+            match self.keep(&matrices) {
+                Ok(Kept::Written) => {
+                    let path = self.published();
+                    tracing::info!(path = %path.display(), "--weights-cache-dir: the weights are kept");
+                }
+                Ok(Kept::Elsewhere) => {
+                    tracing::info!("--weights-cache-dir: another process keeps the weights");
+                }
+                Err(error) => {
+                    tracing::warn!("--weights-cache-dir: the weights cannot be kept: {error}");
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("weights-cache".to_owned());
+        if let Err(error) = thread.spawn(keep) {
+            tracing::warn!("--weights-cache-dir: the weights cannot be kept: {error}");
+        }
     }
 
     fn published(&self) -> PathBuf {

@@ -25,7 +25,10 @@ fn some_matrices() -> Matrices {
 
 fn borrowed(matrices: &Matrices) -> Vec<(&str, &[u8])> {
     let borrow = |(name, bytes)| (String::as_str(name), Vec::as_slice(bytes));
-    matrices.iter().map(|(name, bytes)| borrow((name, bytes))).collect()
+    matrices
+        .iter()
+        .map(|(name, bytes)| borrow((name, bytes)))
+        .collect()
 }
 
 fn cache(folder: &Path) -> WeightsCache {
@@ -258,7 +261,10 @@ fn two_processes_at_once_leave_one_whole_file() {
     let folder = TempDir::new().unwrap();
     let other = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "model::weights_cache::tests::one_of_two_processes"])
+            .args([
+                "--exact",
+                "model::weights_cache::tests::one_of_two_processes",
+            ])
             .env("CANDELA_TEST_WEIGHTS_CACHE", folder.path())
             .spawn()
             .unwrap()

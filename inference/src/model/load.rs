@@ -1,6 +1,6 @@
 //! Loading a model: configuration, memory plan, weights, runner.
 
-use std::path::Path;
+use std::{path::Path, sync::atomic::Ordering};
 
 use candela_flags::{Dtype, EngineFlags};
 use candle_core::DType;
@@ -104,6 +104,10 @@ pub fn load(
     }
     let plan = opened.plan(flags)?;
     log_plan(&plan);
+    let loading_bytes = opened.size.loading_bytes() + plan.rope_bytes;
+    progress
+        .memory_bytes
+        .store(loading_bytes as u64, Ordering::Relaxed);
     let (embeddings, runner_type) = (opened.embeddings(), opened.runner_type());
     let Opened {
         config,

@@ -118,6 +118,9 @@ pub enum WeightsError {
         /// The file.
         file: String,
     },
+    /// Nobody wants it any more.
+    #[error("loading was given up")]
+    GivenUp,
     /// candle refused the data.
     #[error("tensor {name}: {error}")]
     Tensor {
@@ -152,6 +155,15 @@ enum Tensors {
 pub(super) struct WeightsSize {
     pub(super) parameters: usize,
     pub(super) bytes: usize,
+    /// Parameters of the largest tensor.
+    pub(super) largest: usize,
+}
+
+impl WeightsSize {
+    /// Most that loading takes of memory: what is held, and the largest tensor as it is converted.
+    pub(super) const fn loading_bytes(&self) -> usize {
+        self.bytes + self.largest * 3 * size_of::<f32>()
+    }
 }
 
 impl<'a> Weights<'a> {
@@ -309,6 +321,7 @@ impl<'a> Weights<'a> {
         for saved in self.saved().filter(read) {
             let count: usize = saved.shape.iter().product();
             size.parameters += count;
+            size.largest = size.largest.max(count);
             size.bytes += match (&saved.kind, self.choice(&saved)) {
                 (SavedType::Blocks(_), _) => saved.bytes.len(),
                 (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
@@ -375,6 +388,9 @@ impl<'a> Weights<'a> {
 
     /// The tensor as its file has it; it must have this shape and a type that we read.
     fn find(&self, name: &str, shape: &[usize]) -> Result<Saved<'_>, WeightsError> {
+        if self.progress.given_up.load(Ordering::Relaxed) {
+            return Err(WeightsError::GivenUp);
+        }
         let missing = || WeightsError::Missing {
             name: name.to_owned(),
         };

@@ -31,6 +31,7 @@ mod saved;
 mod shards;
 mod source;
 mod weights;
+mod weights_cache;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;

@@ -24,10 +24,10 @@ NOTHING = "–"
 
 
 def of_rounds(result, server, cell, measure):
-    """The median of each round's waves."""
+    """The median of each round's waves, by the round's number."""
     rounds = result["servers"].get(server, {}).get("rounds", [])
-    waves = [each["cells"].get(str(cell), {}).get("waves", []) for each in rounds]
-    return [statistics.median(wave[measure] for wave in round) for round in waves if round]
+    waves = {each["round"]: each["cells"].get(str(cell), {}).get("waves", []) for each in rounds}
+    return {number: statistics.median(wave[measure] for wave in round) for number, round in waves.items() if round}
 
 
 def median(result, server, cell, measure):
@@ -39,8 +39,9 @@ def median(result, server, cell, measure):
 
 def ratio(result, ours, peer, cell, measure="tokens_per_second"):
     """The median of the rounds' ratios: what else the machine did in a round hit both alike."""
-    pairs = list(zip(of_rounds(result, ours, cell, measure), of_rounds(result, peer, cell, measure)))
-    return statistics.median(a / b for a, b in pairs) if pairs else None
+    own, other = of_rounds(result, ours, cell, measure), of_rounds(result, peer, cell, measure)
+    ratios = [own[number] / other[number] for number in own if number in other]
+    return statistics.median(ratios) if ratios else None
 
 
 def limit(result, precision, cell):
@@ -60,6 +61,27 @@ def share_of_limit(result, server, cell):
     """What a server reached, as a share of its precision's limit."""
     reached, most = median(result, server, cell, "tokens_per_second"), limit(result, server.split("-")[1], cell)
     return reached / most if reached and most else None
+
+
+def figures(result, cells):
+    """What the tables show, by cell, for programs."""
+    return {
+        str(cell): {
+            "limits": {precision: limit(result, precision, cell) for precision in PRECISIONS},
+            "servers": {
+                server: {measure: median(result, server, cell, measure) for measure in MEASURES}
+                | {"share_of_limit": share_of_limit(result, server, cell)}
+                for server in result["servers"]
+            },
+            "ratios": {
+                f"{ours} / {peer}": {
+                    measure: ratio(result, ours, peer, cell, measure) for measure in ("tokens_per_second", "first_token")
+                }
+                for ours, peer in PAIRS
+            },
+        }
+        for cell in cells
+    }
 
 
 def show(value, digits=1, unit=""):

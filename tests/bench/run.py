@@ -60,6 +60,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"starts of each server ({ROUNDS})")
     parser.add_argument("--waves", type=int, default=WAVES, help=f"measured waves of each cell and round ({WAVES})")
     parser.add_argument("--engine-flag", action="append", default=[], help="one more flag for our engine; may be repeated")
+    parser.add_argument("--write-page", action="store_true", help="rewrite the page whatever was measured; it says so")
     parser.add_argument("--quick", action="store_true", help="one round, one wave, two cells: does everything run?")
     options = parser.parse_args()
     options.whole = not (options.servers or options.cells or options.quick or options.engine_flag)
@@ -112,7 +113,8 @@ def one_round(server, number, options, log):
                 continue
             say(f"  {summary_line(cell, cells[str(cell)]['waves'])}")
         memory = dataclasses.asdict(running.memory())
-    return {"ready": start.ready, "first_token": start.first_token, "memory": memory, "cells": cells}, failures
+    started = {"round": number, "ready": start.ready, "first_token": start.first_token}
+    return started | {"memory": memory, "cells": cells}, failures
 
 
 def waves(running, cell, count):
@@ -220,23 +222,32 @@ def judge(result, rest):
     }
 
 
+def write_page(options, result, text):
+    """Puts the tables into the page, if they are all there and worth it."""
+    everything = not result["failures"] and all(server["rounds"] for server in result["servers"].values())
+    if not options.write_page:
+        if not (options.whole and everything):
+            return say(f"{options.page} is left as it was: not everything was measured (--write-page writes it all the same)")
+        if result["busy"]:
+            return say(f"{options.page} is left as it was: the machine was busy (--write-page writes it all the same)")
+    options.page.write_text(report.into_page(options.page.read_text(), text))
+    say(f"{options.page} has the new tables")
+
+
 def main():
     options = arguments()
     for folder in ("logs", "results"):
         (options.cache / folder).mkdir(parents=True, exist_ok=True)
     result = measure(options)
+    result["figures"] = report.figures(result, options.cells)
     text = report.markdown(result, options.cells)
     base = options.cache / "results" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     base.with_suffix(".json").write_text(json.dumps(result, indent=1))
     base.with_suffix(".md").write_text(text)
     print(text)
     say(f"written to {base}.json and {base}.md")
-    complete = options.whole and not result["failures"] and all(one["rounds"] for one in result["servers"].values())
-    if options.page and complete:
-        options.page.write_text(report.into_page(options.page.read_text(), text))
-        say(f"{options.page} has the new table")
-    elif options.page:
-        say(f"{options.page} is left as it was: not everything was measured")
+    if options.page:
+        write_page(options, result, text)
     sys.exit(1 if result["failures"] else 0)
 
 

@@ -102,7 +102,8 @@ class Answers(unittest.TestCase):
 
 def result_of(speeds):
     """A result in which each server's rounds have waves of these speeds."""
-    waves = lambda rounds: [{"cells": {"P128 C8": {"waves": [{"tokens_per_second": v} for v in each]}}} for each in rounds]
+    cells = lambda speeds: {"P128 C8": {"waves": [{"tokens_per_second": speed} for speed in speeds]}}
+    waves = lambda rounds: [{"round": number, "cells": cells(each)} for number, each in enumerate(rounds) if each]
     return {"servers": {server: {"rounds": waves(rounds)} for server, rounds in speeds.items()}, "roofline": None}
 
 
@@ -113,6 +114,10 @@ class Figures(unittest.TestCase):
         # The machine was half as fast in the second round, for both.
         result = result_of({report.OURS: [[100, 120, 110], [50, 55, 60], [115]], report.VLLM: [[100], [50], [100]]})
         self.assertAlmostEqual(report.ratio(result, report.OURS, report.VLLM, self.CELL), 1.1)
+
+    def test_a_round_that_one_side_missed_is_in_no_ratio(self):
+        result = result_of({report.OURS: [[], [100]], report.VLLM: [[10], [50]]})
+        self.assertAlmostEqual(report.ratio(result, report.OURS, report.VLLM, self.CELL), 2.0)
 
     def test_a_missing_peer_has_no_ratio(self):
         result = result_of({report.OURS: [[100]], report.VLLM: []})

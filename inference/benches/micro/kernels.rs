@@ -1,7 +1,7 @@
 //! The operations of a decoder of 1024 numbers a token, an MLP of 3072, 16 heads of 128 over 8 of keys and values: as many
 //! tokens at once as a decode step or a prompt has.
 
-use candela_engine::model::workload::{HeadSizes, Operation, WeightFormat, Workload};
+use candela_engine::model::measure::{HeadSizes, Operation, WeightFormat, Workload};
 use criterion::{BenchmarkId, Criterion};
 
 use crate::roofline::{self, Work};

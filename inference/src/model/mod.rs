@@ -5,7 +5,7 @@
 //! forward pass, `layer.rs` the weights of a layer, `encoder.rs` both for encoders, `pooling.rs` how their
 //! states become a vector, `ops/` the hot operations, `cpu.rs` the
 //! [`runner::Runner`] that
-//! the engine drives, `memory.rs` the arithmetic of the KV cache, `workload.rs` single operations to be measured.
+//! the engine drives, `memory.rs` the arithmetic of the KV cache, `measure.rs` single operations to be measured.
 
 mod bytes;
 mod config;
@@ -18,6 +18,7 @@ mod gguf;
 mod layer;
 mod load;
 mod mapped;
+pub mod measure;
 mod memory;
 mod ops;
 mod pooling;
@@ -30,7 +31,7 @@ mod saved;
 mod shards;
 mod source;
 mod weights;
-pub mod workload;
+mod weights_cache;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;

@@ -17,10 +17,10 @@ use super::{
         simd::{Simd, vectorized},
         tile::{Packed, TILE},
     },
-    packed::PackedMatrix,
+    packed::{PackedMatrix, Unpacked},
     stacked::{Part, Rows, StackedMatMul},
 };
-use crate::model::config::Activation;
+use crate::model::{config::Activation, mapped::MappedBytes};
 
 /// A linear layer, `[N, K]` and a bias `[N]`, however its weights are stored.
 #[derive(Debug, Clone)]
@@ -49,26 +49,56 @@ pub(in crate::model) enum Matrix {
 
 impl Matrix {
     /// Packs a tensor `[N, K]` in memory; with `gated`, its upper half beside its lower.
-    pub(super) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
+    pub(in crate::model) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
         let weight = weight.contiguous()?;
         let (storage, layout) = weight.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else {
             bail!("weights are packed in memory only");
         };
         let (_, columns) = layout.shape().dims2()?;
-        fn pack<T: Packed>(weights: &[T], columns: usize, gated: bool) -> Result<PackedMatrix<T>> {
-            if gated {
-                PackedMatrix::pack_gated(weights, columns)
-            } else {
-                PackedMatrix::pack(weights, columns)
-            }
-        }
-        match storage {
-            CpuStorage::F32(_) => pack(contiguous::<f32>(storage, layout)?, columns, gated)
-                .map(|matrix| Self::F32(Arc::new(matrix))),
-            CpuStorage::BF16(_) => pack(contiguous::<bf16>(storage, layout)?, columns, gated)
-                .map(|matrix| Self::BF16(Arc::new(matrix))),
+        let bytes = match storage {
+            CpuStorage::F32(_) => bytes_of(contiguous::<f32>(storage, layout)?),
+            CpuStorage::BF16(_) => bytes_of(contiguous::<bf16>(storage, layout)?),
             _ => bail!("linear takes weights in f32 or bf16"),
+        };
+        let unpacked = Unpacked {
+            parts: &[bytes],
+            columns,
+            gated,
+        };
+        Self::pack(weight.dtype(), unpacked)
+    }
+
+    /// Packs a matrix of numbers of this type.
+    pub(in crate::model) fn pack(dtype: DType, unpacked: Unpacked<'_>) -> Result<Self> {
+        Ok(match dtype {
+            DType::F32 => Self::F32(Arc::new(PackedMatrix::pack(unpacked)?)),
+            DType::BF16 => Self::BF16(Arc::new(PackedMatrix::pack(unpacked)?)),
+            _ => bail!("linear takes weights in f32 or bf16"),
+        })
+    }
+
+    /// A matrix that was packed before; `None` if the bytes are not one of this type and size.
+    pub(in crate::model) fn packed(
+        dtype: DType,
+        bytes: MappedBytes,
+        size: (usize, usize),
+        gated: bool,
+    ) -> Option<Self> {
+        match dtype {
+            DType::F32 => PackedMatrix::packed(bytes, size, gated).map(|m| Self::F32(Arc::new(m))),
+            DType::BF16 => {
+                PackedMatrix::packed(bytes, size, gated).map(|m| Self::BF16(Arc::new(m)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The matrix as it lies in memory.
+    pub(in crate::model) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F32(matrix) => matrix.bytes(),
+            Self::BF16(matrix) => matrix.bytes(),
         }
     }
 
@@ -115,7 +145,7 @@ impl Linear {
     }
 
     /// Of a matrix that is packed already.
-    pub(super) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+    pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
         Ok(Self(Weight::Packed(PackedLinear { matrix, bias })))
     }
@@ -173,15 +203,12 @@ enum Gated {
 }
 
 impl GatedLinear {
-    /// Of a weight `[2 F, K]` in f32 or bf16, gate above up, and a bias `[2 F]`.
-    pub(in crate::model) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+    /// Of a gated matrix that is packed already, and a bias `[2 F]`.
+    pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias
             .map(|bias| Ok::<_, candle_core::Error>(Arc::new(interleaved(&wide(&bias)?))))
             .transpose()?;
-        Ok(Self(Gated::Packed(PackedLinear {
-            matrix: Matrix::new(weight, true)?,
-            bias,
-        })))
+        Ok(Self(Gated::Packed(PackedLinear { matrix, bias })))
     }
 
     /// Of a layer that makes gate and up, one behind the other.
@@ -210,6 +237,12 @@ fn interleaved(bias: &[f32]) -> Vec<f32> {
     tiles
         .flat_map(|(gate, up)| [tile(gate), tile(up)].concat())
         .collect()
+}
+
+#[expect(unsafe_code, reason = "numbers as the bytes they are")]
+fn bytes_of<T: Packed>(numbers: &[T]) -> &[u8] {
+    // SAFETY: f32 and bf16 have no padding, and a byte needs no alignment.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 fn wide(tensor: &Tensor) -> Result<Vec<f32>> {

@@ -1,14 +1,16 @@
 //! Single operations of a model over made-up numbers, for those who measure them: each as the decoder runs it, with the bytes
 //! and the operations that it cannot do without. Nothing here is part of serving.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 
 use super::{
     config::{Activation, NormConfig},
     ops::{
-        BlockMatrix, BlockType, GatedLinear, Heads, HeadsNorm, KvWrite, Linear, PagedAttention,
-        Part, Queries, RmsNorm, Turn, kv_block_numbers,
+        BlockMatrix, BlockType, GatedLinear, Heads, HeadsNorm, KvWrite, Linear, Matrix,
+        PagedAttention, Part, Queries, RmsNorm, Turn, kv_block_numbers,
     },
     runner::{Batch, RunnerError, blocks_for},
 };
@@ -192,17 +194,17 @@ impl Operation {
     }
 }
 
-type Run = Box<dyn Fn(usize) -> Result<()>>;
+type Run = Box<dyn Fn(usize) -> Result<()> + Send + Sync>;
 
 /// An operation with its numbers, ready to run.
 pub struct Workload {
     run: Run,
     turns: usize,
-    turn: usize,
+    turn: AtomicUsize,
 }
 
 impl Workload {
-    /// Makes its numbers.
+    /// Makes its numbers, those that a model keeps as often as it takes for each run to find them in memory.
     ///
     /// # Errors
     /// [`RunnerError`] when the sizes do not fit each other: blocks of 32 weights, whole groups of heads.
@@ -212,6 +214,14 @@ impl Workload {
             bytes => TURNS_BYTES.div_ceil(bytes),
         };
         Self::taking_turns(operation, turns)
+    }
+
+    /// Makes its numbers once: a run finds what the one before left in the processor's caches.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn in_cache(operation: Operation) -> std::result::Result<Self, RunnerError> {
+        Self::taking_turns(operation, 1)
     }
 
     fn taking_turns(operation: Operation, turns: usize) -> std::result::Result<Self, RunnerError> {
@@ -237,7 +247,7 @@ impl Workload {
             Operation::Heads { rows, heads } => prepare_heads(rows, heads),
         };
         let run = run.map_err(|error| RunnerError(error.to_string()))?;
-        let turn = 0;
+        let turn = AtomicUsize::new(0);
         Ok(Self { run, turns, turn })
     }
 
@@ -245,9 +255,9 @@ impl Workload {
     ///
     /// # Errors
     /// [`RunnerError`] when it failed.
-    pub fn run(&mut self) -> std::result::Result<(), RunnerError> {
-        self.turn = (self.turn + 1) % self.turns;
-        (self.run)(self.turn).map_err(|error| RunnerError(error.to_string()))
+    pub fn run(&self) -> std::result::Result<(), RunnerError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.turns;
+        (self.run)(turn).map_err(|error| RunnerError(error.to_string()))
     }
 }
 
@@ -273,7 +283,10 @@ fn linear(
 
 fn gated_linear(rows: usize, (outputs, columns): (usize, usize), turns: usize) -> Result<Run> {
     let x = tensor(&[rows, columns])?;
-    let layer = |_| GatedLinear::new(&tensor(&[2 * outputs, columns])?, None);
+    let layer = |_| {
+        let matrix = Matrix::new(&tensor(&[2 * outputs, columns])?, true)?;
+        GatedLinear::of_packed(matrix, None)
+    };
     let layers: Vec<GatedLinear> = (0..turns).map(layer).collect::<Result<_>>()?;
     Ok(Box::new(move |turn| {
         layers[turn].forward(&x, Activation::Silu).map(drop)
@@ -439,7 +452,7 @@ mod tests {
         ] {
             assert_eq!(operation.bytes(), bytes, "{operation:?}");
             assert_eq!(operation.operations(), operations, "{operation:?}");
-            let mut workload = Workload::taking_turns(operation, 2).unwrap();
+            let workload = Workload::taking_turns(operation, 2).unwrap();
             for _ in 0..3 {
                 workload.run().unwrap();
             }
@@ -449,6 +462,6 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let operation = linear_of(33, WeightFormat::Q8_0);
-        assert!(Workload::taking_turns(operation, 1).is_err());
+        assert!(Workload::in_cache(operation).is_err());
     }
 }

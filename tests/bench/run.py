@@ -8,6 +8,7 @@ does meanwhile hits both sides. `tests/bench/run.sh` gives this program all path
 import argparse
 import dataclasses
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -236,6 +237,8 @@ def write_page(options, result, text):
 
 def main():
     options = arguments()
+    # Asked to end, it stops its server first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
     for folder in ("logs", "results"):
         (options.cache / folder).mkdir(parents=True, exist_ok=True)
     result = measure(options)

@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/candela/target
 export CANDELA_CACHE ?= $(HOME)/.cache/candela
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test images bed fuzz slow-peers bench help
+.PHONY: demo test images bed fuzz slow-peers bench bench-stats bench-parts bench-instructions help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
@@ -12,6 +12,8 @@ help:
 	@echo 'make fuzz    run every fuzz target, FUZZ_SECONDS each (600)'
 	@echo 'make slow-peers  what a good client sees beside a thousand slow ones'
 	@echo 'make bench   measure the engine beside vLLM and llama.cpp; BENCH="--quick" to see that it runs'
+	@echo 'make bench-stats  what stats cost: throughput with them on over off, in pairs; bench-instructions counts instructions'
+	@echo 'make bench-parts MODEL=...  where the time of a decode step goes'
 	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand'
 
 demo:
@@ -33,6 +35,18 @@ slow-peers:
 # Takes 8 GB of disk under CANDELA_CACHE, and an otherwise idle machine for an hour.
 bench:
 	@tests/bench/run.sh $(BENCH)
+
+bench-stats:
+	@programs=$$(tests/setup/release.sh) && python3 tests/bench/stats_overhead.py "$$programs/candela-engine" $(BENCH)
+
+# Needs valgrind.
+bench-instructions:
+	@tests/bench/callgrind.sh
+
+# Needs perf. The engine of this profile has its symbols.
+bench-parts:
+	@cargo build --quiet --locked --profile bench --package candela-engine --bin candela-engine --example engine_loop
+	@python3 tests/bench/step_parts.py "$(CARGO_TARGET_DIR)/release/candela-engine" "$(or $(MODEL),builtin://demo)" $(BENCH)
 
 bed:
 	@tests/setup/install.sh

@@ -5,7 +5,7 @@
 //! forward pass, `layer.rs` the weights of a layer, `encoder.rs` both for encoders, `pooling.rs` how their
 //! states become a vector, `ops/` the hot operations, `cpu.rs` the
 //! [`runner::Runner`] that
-//! the engine drives, `memory.rs` the arithmetic of the KV cache.
+//! the engine drives, `memory.rs` the arithmetic of the KV cache, `workload.rs` single operations to be measured.
 
 mod bytes;
 mod config;
@@ -32,6 +32,7 @@ mod shards;
 mod source;
 mod weights;
 mod weights_cache;
+pub mod workload;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;

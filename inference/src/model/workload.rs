@@ -7,8 +7,8 @@ use half::bf16;
 use super::{
     config::{Activation, NormConfig},
     ops::{
-        BlockMatrix, BlockType, GatedLinear, Heads, HeadsNorm, KvWrite, Linear, PagedAttention,
-        Part, Queries, RmsNorm, Turn, kv_block_numbers,
+        BlockMatrix, BlockType, GatedLinear, Heads, HeadsNorm, KvWrite, Linear, Matrix,
+        PagedAttention, Part, Queries, RmsNorm, Turn, kv_block_numbers,
     },
     runner::{Batch, RunnerError, blocks_for},
 };
@@ -273,7 +273,10 @@ fn linear(
 
 fn gated_linear(rows: usize, (outputs, columns): (usize, usize), turns: usize) -> Result<Run> {
     let x = tensor(&[rows, columns])?;
-    let layer = |_| GatedLinear::new(&tensor(&[2 * outputs, columns])?, None);
+    let layer = |_| {
+        let weight = tensor(&[2 * outputs, columns])?;
+        GatedLinear::of_packed(Matrix::new(&weight, true)?, None)
+    };
     let layers: Vec<GatedLinear> = (0..turns).map(layer).collect::<Result<_>>()?;
     Ok(Box::new(move |turn| {
         layers[turn].forward(&x, Activation::Silu).map(drop)

@@ -8,6 +8,7 @@ does meanwhile hits both sides. `tests/bench/run.sh` gives this program all path
 import argparse
 import dataclasses
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -77,13 +78,13 @@ def arguments():
 
 def all_servers(options):
     """The servers that were asked for, in the order of a round; None for those that are not installed."""
-    ours, version, flags = options.engine, options.candela_version, options.engine_flag
+    ours = lambda key, precision, *flags: servers.candela(
+        key, precision, options.candela_version, options.engine, options.model, options.cache, [*flags, *options.engine_flag]
+    )
     found = {
-        report.OURS: servers.candela(report.OURS, "bf16", version, ours, options.model, flags),
+        report.OURS: ours(report.OURS, "bf16"),
         report.VLLM: options.vllm and servers.vllm(options.vllm_version, options.vllm, options.model, options.cache),
-        report.OURS_Q8: servers.candela(
-            report.OURS_Q8, "q8_0", version, ours, options.model, ["--quantization=q8_0", *flags]
-        ),
+        report.OURS_Q8: ours(report.OURS_Q8, "q8_0", "--quantization=q8_0"),
     }
     for key, precision in ((report.LLAMA, "bf16"), (report.LLAMA_Q8, "q8_0")):
         gguf = options.gguf and options.gguf / f"{precision}.gguf"
@@ -236,6 +237,8 @@ def write_page(options, result, text):
 
 def main():
     options = arguments()
+    # Asked to end, it stops its server first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
     for folder in ("logs", "results"):
         (options.cache / folder).mkdir(parents=True, exist_ok=True)
     result = measure(options)

@@ -56,12 +56,14 @@ def size_of(path):
     return sum(seen.values())
 
 
-def candela(key, precision, version, engine, model, flags):
-    """Our engine."""
+def candela(key, precision, version, engine, model, cache, flags):
+    """Our engine. It keeps packed weights in a folder, as a pod with a volume does."""
+    weights = cache / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
     command = [str(engine), f"--model={model}", "--served-model-name=bench", "--host=127.0.0.1", "--port={port}"]
     command += [f"--max-model-len={CONTEXT}", f"--max-num-seqs={SEQUENCES_MAX}", f"--kv-cache-memory-bytes={KV_BYTES}"]
-    command += ["--drain-grace=0", *flags]
-    return Server(key, precision, version, command, "/ready", [engine], [engine, model])
+    command += [f"--weights-cache-dir={weights}", "--drain-grace=0", *flags]
+    return Server(key, precision, version, command, "/ready", [engine], [engine, model, weights])
 
 
 def vllm(version, venv, model, cache):

@@ -83,6 +83,10 @@ pub(crate) fn bench_repeated<T>(
     });
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "figures beside those that criterion prints"
+)]
 fn print(work: Work, median_seconds: f64) {
     let roofs = roofs();
     let peak = if work.integer {

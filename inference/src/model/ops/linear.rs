@@ -350,10 +350,11 @@ impl CustomOp1 for MatMul<'_> {
     }
 }
 
-fn same_type<T: Packed>(linear: &PackedLinear, matrix: &PackedMatrix<T>, x: &[T]) -> CpuStorage
-where
-    T: Default,
-{
+fn same_type<T: Packed + Default>(
+    linear: &PackedLinear,
+    matrix: &PackedMatrix<T>,
+    x: &[T],
+) -> CpuStorage {
     T::to_cpu_storage_owned(stored::<T, T>(linear, matrix, x))
 }
 

@@ -42,6 +42,9 @@ class Group:
             root = root / "cpu"
         self.folder = root / f"candela-threads-{os.getpid()}-{name}"
         self.folder.mkdir()
+        # Whatever else runs on the machine weighs little beside it.
+        weight, most = ("cpu.weight", 10_000) if self.version == 2 else ("cpu.shares", 262_144)
+        (self.folder / weight).write_text(str(most))
 
     def limit(self, processors):
         quota = int(processors * PERIOD_MICROSECONDS) if processors else None

@@ -62,7 +62,7 @@ fn decode_steps(sequences: usize, stats: bool) -> Vec<Reading> {
         clock.map(|clock| clock as Arc<dyn Clock>),
         move |batch| {
             if batch.input_ids.len() == sequences {
-                seen.lock().unwrap().push(Reading {
+                seen.lock().expect("no reader panics").push(Reading {
                     allocations: dhat::HeapStats::get().total_blocks,
                     clock: counted
                         .as_ref()
@@ -71,7 +71,7 @@ fn decode_steps(sequences: usize, stats: bool) -> Vec<Reading> {
             }
         },
     );
-    let readings = readings.lock().unwrap();
+    let readings = readings.lock().expect("no reader panics");
     let step = |pair: &[Reading]| Reading {
         allocations: pair[1].allocations - pair[0].allocations,
         clock: pair[1].clock - pair[0].clock,

@@ -10,6 +10,7 @@ mod cache_write;
 mod elementwise;
 mod embedding;
 mod experts;
+mod kernels;
 mod layer_norm;
 mod linear;
 mod norm;

@@ -1,0 +1,111 @@
+//! The products with `vpdpbusd`: 64 products of bytes, added up in fours.
+
+use std::arch::x86_64::*;
+
+use super::{GROUP, QUADS, TILE, activations::Block, weights::{Line, Scales, Tile}};
+
+/// Blocks whose weights are fetched ahead.
+const AHEAD: usize = 8;
+/// Tokens whose sums are in progress at a time: an instruction's result is there after four others.
+const CHAINS: usize = 4;
+
+/// As [`portable::multiply`](super::portable::multiply).
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn multiply<'a>(
+    tile: Tile<'_>,
+    x: &[Block],
+    places: impl ExactSizeIterator<Item = &'a mut [f32; TILE]>,
+) {
+    macro_rules! of {
+        ($($tokens:literal)*) => {
+            match places.len() {
+                $($tokens => store(sums::<$tokens>(tile, x), places),)*
+                _ => unreachable!("a group has 1 to {GROUP} tokens"),
+            }
+        };
+    }
+    of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn sums<const M: usize>(tile: Tile<'_>, x: &[Block]) -> [__m512; M] {
+    let mut sums = [_mm512_setzero_ps(); M];
+    let x = x.as_chunks::<M>().0;
+    for ((lines, scales), x) in tile.lines.iter().zip(tile.scales).zip(x) {
+        fetch_ahead(lines, scales);
+        let scales = widened(scales);
+        let mut w = [_mm512_setzero_si512(); QUADS];
+        for (w, line) in w.iter_mut().zip(lines) {
+            *w = loaded(line);
+        }
+        let mut token = 0;
+        while token < M {
+            let chains = CHAINS.min(M - token);
+            let mut dots = [_mm512_setzero_si512(); CHAINS];
+            for chain in 0..chains {
+                dots[chain] = _mm512_set1_epi32(x[token + chain].correction);
+            }
+            for quad in 0..QUADS {
+                for chain in 0..chains {
+                    let x = i32::from_ne_bytes(x[token + chain].quads[quad].map(|x| x as u8));
+                    dots[chain] = _mm512_dpbusd_epi32(dots[chain], w[quad], _mm512_set1_epi32(x));
+                }
+            }
+            for chain in 0..chains {
+                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x[token + chain].scale));
+                let product = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[chain]), scale);
+                sums[token + chain] = _mm512_add_ps(sums[token + chain], product);
+            }
+            token += CHAINS;
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store<'a>(
+    sums: impl IntoIterator<Item = __m512>,
+    places: impl Iterator<Item = &'a mut [f32; TILE]>,
+) {
+    for (place, sums) in places.zip(sums) {
+        #[expect(unsafe_code, reason = "a vector is stored through a pointer")]
+        // SAFETY: a place is 16 floats; the store needs no alignment.
+        unsafe { _mm512_storeu_ps(place.as_mut_ptr(), sums) }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn loaded(line: &Line) -> __m512i {
+    #[expect(unsafe_code, reason = "a vector is loaded through a pointer")]
+    // SAFETY: a line is 64 bytes, aligned to 64.
+    unsafe {
+        _mm512_load_si512(std::ptr::from_ref(line).cast())
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn widened(scales: &Scales) -> __m512 {
+    #[expect(unsafe_code, reason = "a vector is loaded through a pointer")]
+    // SAFETY: the scales are 32 bytes, aligned to 32.
+    let halves = unsafe { _mm256_load_si256(std::ptr::from_ref(scales).cast()) };
+    _mm512_cvtph_ps(halves)
+}
+
+/// Asks for weights and scales that come soon. A stream ends at each page's end for the processor's own prefetcher.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn fetch_ahead(lines: &[Line; QUADS], scales: &Scales) {
+    for line in lines {
+        let ahead = std::ptr::from_ref(line).wrapping_add(AHEAD * QUADS);
+        #[expect(unsafe_code, reason = "fetching takes a pointer")]
+        // SAFETY: fetching reads nothing and never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) }
+    }
+    let ahead = std::ptr::from_ref(scales).wrapping_add(AHEAD);
+    #[expect(unsafe_code, reason = "fetching takes a pointer")]
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) }
+}

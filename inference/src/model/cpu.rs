@@ -7,8 +7,9 @@ use super::{
     config::{DecoderConfig, EncoderConfig},
     decoder::{Decoder, LayerCache},
     encoder::Encoder,
+    ops::kv_block_numbers,
     pooling::PoolingType,
-    runner::{BLOCK_TOKENS, Batch, Pooled, Runner, RunnerError},
+    runner::{Batch, Pooled, Runner, RunnerError},
 };
 use crate::sampling::Logits;
 
@@ -27,7 +28,10 @@ impl CpuRunner {
         dtype: DType,
         kv_blocks: usize,
     ) -> Result<Self> {
-        let shape = [kv_blocks, BLOCK_TOKENS, config.kv_heads, config.head_dim];
+        let shape = [
+            kv_blocks,
+            kv_block_numbers(config.kv_heads, config.head_dim),
+        ];
         let cache = |_| LayerCache::untouched(&shape, dtype);
         let caches = (0..config.layers.len()).map(cache).collect::<Result<_>>()?;
         Ok(Self {
@@ -41,10 +45,7 @@ impl CpuRunner {
 
 impl LayerCache {
     fn untouched(shape: &[usize], dtype: DType) -> Result<Self> {
-        Ok(Self {
-            keys: untouched(shape, dtype)?,
-            values: untouched(shape, dtype)?,
-        })
+        untouched(shape, dtype).map(Self)
     }
 }
 
@@ -116,7 +117,7 @@ impl EncoderRunner {
         dtype: DType,
         kv_blocks: usize,
     ) -> Result<Self> {
-        let shape = [kv_blocks, BLOCK_TOKENS, config.heads, config.head_dim()];
+        let shape = [kv_blocks, kv_block_numbers(config.heads, config.head_dim())];
         Ok(Self {
             encoder,
             cache: LayerCache::untouched(&shape, dtype)?,

@@ -1,16 +1,14 @@
 //! The decoder: embedding, layers of attention and MLP, norm, LM head. One forward pass for every
 //! family; `DecoderConfig` holds the switches, `layer.rs` the weights of a layer.
 
-use std::sync::Arc;
-
 use candle_core::{DType, Result, Tensor};
 
 use super::{
     config::{DecoderConfig, EmbeddingScale, LayerConfig, QkNorm},
     layer::{Layer, Mlp, NormTensor},
     ops::{
-        AddScaled, CacheWrite, Embedding, GatedMul, Linear, LogitsScale, PagedAttention, RmsNorm,
-        Rotary, Scale,
+        AddScaled, Embedding, Heads, HeadsNorm, KvWrite, Linear, LogitsScale, PagedAttention,
+        Queries, RmsNorm, Scale, Turn,
     },
     runner::Batch,
     weights::{Weights, WeightsError},
@@ -25,14 +23,11 @@ pub(super) struct Decoder {
     /// None: the model is run for its hidden states.
     lm_head: Option<Linear>,
     /// One for each of the configuration's kinds, `[positions, dim]`: cosines, then sines.
-    rope_tables: Vec<Arc<Vec<f32>>>,
+    rope_tables: Vec<Vec<f32>>,
 }
 
-/// Keys and values of one layer, `[blocks, 32, KV heads, head_dim]` each.
-pub(super) struct LayerCache {
-    pub(super) keys: Tensor,
-    pub(super) values: Tensor,
-}
+/// Keys and values of one layer, `[blocks, numbers of a block]`.
+pub(super) struct LayerCache(pub(super) Tensor);
 
 impl Decoder {
     /// Takes the weights that `config` asks for. Sequences have up to `positions` tokens; what depends
@@ -45,22 +40,27 @@ impl Decoder {
         pools: bool,
     ) -> std::result::Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden, config.vocab);
-        let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden)?;
+        let embed = "model.embed_tokens.weight";
+        let embedding = weights.embedding(embed, vocab, hidden)?;
         let layers = (0..config.layers.len())
             .map(|index| Layer::load(&config, weights, index))
             .collect::<std::result::Result<_, _>>()?;
         let norm = NormTensor::new("model.norm.weight", hidden).load(&config, weights)?;
-        let lm_head = if pools {
-            None
+        let (embedding, lm_head) = if pools {
+            (embedding, None)
         } else if config.tied && !weights.has("lm_head.weight") {
-            Some(embedding.as_linear())
+            let name = embed.to_owned();
+            let tied = embedding.tied();
+            let (embedding, head) = tied.map_err(|error| WeightsError::Tensor { name, error })?;
+            (embedding, Some(head))
         } else {
-            Some(weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?)
+            let head = weights.linear(&["lm_head.weight".to_owned()], &[vocab], hidden, None)?;
+            (embedding, Some(head))
         };
         let rope_tables = config
             .ropes
             .iter()
-            .map(|rope| Arc::new(rope.table(positions, served)))
+            .map(|rope| rope.table(positions, served))
             .collect();
         Ok(Self {
             config,
@@ -133,17 +133,31 @@ impl Decoder {
     fn layer(&self, index: usize, x: &Tensor, batch: &Batch, cache: &LayerCache) -> Result<Tensor> {
         let layer = &self.layers[index];
         let input = normed(layer.attention_norm.as_ref(), x)?;
-        let attention = self.attention(index, &input, batch, cache)?;
-        let x = self.join(x, &attention, layer.attention_out_norm.as_ref())?;
+        let attended = self.attention(index, &input, batch, cache)?;
+        let x = self.onto(x, &layer.out, &attended, layer.attention_out_norm.as_ref())?;
         let input = normed(layer.mlp_norm.as_ref(), &x)?;
-        let out = match &layer.mlp {
+        let norm = layer.mlp_out_norm.as_ref();
+        match &layer.mlp {
             Mlp::Dense { gate_up, down } => {
-                let gated = GatedMul(self.config.activation);
-                down.forward(&gate_up.forward(&input)?.apply_op1_no_bwd(&gated)?)?
+                let gated = gate_up.forward(&input, self.config.activation)?;
+                self.onto(&x, down, &gated, norm)
             }
-            Mlp::Experts(experts) => experts.forward(&input)?,
-        };
-        self.join(&x, &out, layer.mlp_out_norm.as_ref())
+            Mlp::Experts(experts) => self.join(&x, &experts.forward(&input)?, norm),
+        }
+    }
+
+    /// The residual sum with the product of `linear` and `input`, which is normed if there is a norm, and scaled.
+    fn onto(
+        &self,
+        x: &Tensor,
+        linear: &Linear,
+        input: &Tensor,
+        norm: Option<&RmsNorm>,
+    ) -> Result<Tensor> {
+        match norm {
+            None => linear.forward_onto(input, x, self.config.residual_scale),
+            Some(_) => self.join(x, &linear.forward(input)?, norm),
+        }
     }
 
     /// The residual sum, with what comes out of attention or MLP normed and scaled.
@@ -152,6 +166,7 @@ impl Decoder {
         x.apply_op2_no_bwd(&out, &AddScaled(self.config.residual_scale))
     }
 
+    /// `[T, hidden]` → what the heads attend to, `[T, heads · head_dim]`.
     fn attention(
         &self,
         index: usize,
@@ -167,49 +182,47 @@ impl Decoder {
             attention_softcap,
             ..
         } = self.config;
-        let (layer, tokens) = (&self.layers[index], batch.input_ids.len());
-        let qkv = layer.qkv.forward(x)?;
-        let part = |from: usize, heads: usize, norm: Option<&RmsNorm>| {
-            let part = qkv
-                .narrow(1, from * head_dim, heads * head_dim)?
-                .contiguous()?;
-            let shape = (tokens, heads, head_dim);
-            match norm {
-                Some(norm) if self.config.qk_norm == QkNorm::FullWidth => {
-                    norm.forward(&part)?.reshape(shape)
-                }
-                norm => normed(norm, &part.reshape(shape)?),
-            }
-        };
-        let (q_norm, k_norm) = layer.qk_norm.as_ref().map(|(q, k)| (q, k)).unzip();
-        let mut q = part(0, heads, q_norm)?;
-        let mut k = part(heads, kv_heads, k_norm)?;
-        let v = part(heads + kv_heads, kv_heads, None)?;
+        let layer = &self.layers[index];
         let LayerConfig { window, rope, .. } = self.config.layers[index];
-        if let Some(rope) = rope {
-            let rotary = Rotary {
-                table: Arc::clone(&self.rope_tables[rope]),
-                dim: self.config.ropes[rope].dim,
-                positions: &batch.positions,
-            };
-            (q, k) = (q.apply_op1_no_bwd(&rotary)?, k.apply_op1_no_bwd(&rotary)?);
-        }
-        let write = CacheWrite {
+        let turn = rope.map(|rope| Turn {
+            table: &self.rope_tables[rope],
+            dim: self.config.ropes[rope].dim,
+        });
+        let norm = |norm| match self.config.qk_norm {
+            QkNorm::FullWidth => HeadsNorm::FullWidth(norm),
+            QkNorm::PerHead | QkNorm::None => HeadsNorm::PerHead(norm),
+        };
+        let (q_norm, k_norm) = match &layer.qk_norm {
+            None => (HeadsNorm::None, HeadsNorm::None),
+            Some((q, k)) => (norm(q), norm(k)),
+        };
+        let part = |first, count, norm| Heads {
+            first,
+            count,
+            dim: head_dim,
+            norm,
+            turn,
+            positions: &batch.positions,
+        };
+        let qkv = layer.qkv.forward(x)?;
+        let write = KvWrite {
+            keys: part(heads, kv_heads, k_norm),
+            first_value: heads + kv_heads,
             slot_mapping: &batch.slot_mapping,
         };
-        cache.keys.inplace_op2(&k, &write)?;
-        cache.values.inplace_op2(&v, &write)?;
+        cache.0.inplace_op2(&qkv, &write)?;
+        let queries = qkv.apply_op1_no_bwd(&Queries(part(0, heads, q_norm)))?;
         let attention = PagedAttention {
             batch,
+            kv_heads,
             causal: true,
             scale: attention_scale,
             softcap: attention_softcap,
             window,
         };
-        let attended = q.apply_op3_no_bwd(&cache.keys, &cache.values, &attention)?;
-        layer
-            .out
-            .forward(&attended.reshape((tokens, heads * head_dim))?)
+        queries
+            .apply_op2_no_bwd(&cache.0, &attention)?
+            .reshape((batch.input_ids.len(), heads * head_dim))
     }
 }
 

@@ -6,7 +6,10 @@ use candle_core::{Result, Tensor};
 use super::{
     config::EncoderConfig,
     decoder::LayerCache,
-    ops::{Activate, AddScaled, CacheWrite, Embedding, LayerNorm, Linear, PagedAttention},
+    ops::{
+        Activate, AddScaled, Embedding, Heads, HeadsNorm, KvWrite, LayerNorm, Linear,
+        PagedAttention, Queries,
+    },
     runner::Batch,
     weights::{Weights, WeightsError},
 };
@@ -93,24 +96,31 @@ impl Encoder {
     ) -> Result<Tensor> {
         let EncoderConfig { hidden, heads, .. } = self.config;
         let (tokens, dim) = (batch.input_ids.len(), self.config.head_dim());
-        let qkv = layer.qkv.forward(x)?;
-        let part = |index: usize| {
-            let part = qkv.narrow(1, index * hidden, hidden)?.contiguous()?;
-            part.reshape((tokens, heads, dim))
+        let part = |first| Heads {
+            first,
+            count: heads,
+            dim,
+            norm: HeadsNorm::None,
+            turn: None,
+            positions: &batch.positions,
         };
-        let write = CacheWrite {
+        let qkv = layer.qkv.forward(x)?;
+        let write = KvWrite {
+            keys: part(heads),
+            first_value: 2 * heads,
             slot_mapping: &batch.slot_mapping,
         };
-        cache.keys.inplace_op2(&part(1)?, &write)?;
-        cache.values.inplace_op2(&part(2)?, &write)?;
+        cache.0.inplace_op2(&qkv, &write)?;
         let attention = PagedAttention {
             batch,
+            kv_heads: heads,
             causal: false,
             scale: (dim as f32).powf(-0.5),
             softcap: None,
             window: None,
         };
-        let attended = part(0)?.apply_op3_no_bwd(&cache.keys, &cache.values, &attention)?;
+        let queries = qkv.apply_op1_no_bwd(&Queries(part(0)))?;
+        let attended = queries.apply_op2_no_bwd(&cache.0, &attention)?;
         layer.out.forward(&attended.reshape((tokens, hidden))?)
     }
 }

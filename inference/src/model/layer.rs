@@ -2,7 +2,7 @@
 
 use super::{
     config::{DecoderConfig, ExpertsConfig, MlpConfig, NormPlacement, QkNorm},
-    ops::{Expert, Experts, Linear, RmsNorm},
+    ops::{Expert, Experts, GatedLinear, Linear, RmsNorm},
     weights::{Weights, WeightsError},
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Layer {
 pub(super) enum Mlp {
     Dense {
         /// Gate, then up.
-        gate_up: Linear,
+        gate_up: GatedLinear,
         down: Linear,
     },
     Experts(Experts),
@@ -124,11 +124,29 @@ impl Reader<'_> {
         columns: usize,
         biased: bool,
     ) -> Result<Linear, WeightsError> {
-        let names: Vec<String> = parts.iter().map(|part| self.name(part)).collect();
-        let bias = |name: &String| name.replace(".weight", ".bias");
-        let biases: Vec<String> = names.iter().map(bias).collect();
+        let (names, biases) = self.names(parts);
         self.weights
             .linear(&names, rows, columns, biased.then_some(&biases))
+    }
+
+    fn gated(
+        &self,
+        parts: &[&str],
+        rows: &[usize],
+        columns: usize,
+        biased: bool,
+    ) -> Result<GatedLinear, WeightsError> {
+        let (names, biases) = self.names(parts);
+        self.weights
+            .gated(&names, rows, columns, biased.then_some(&biases))
+    }
+
+    /// Weights and biases.
+    fn names(&self, parts: &[&str]) -> (Vec<String>, Vec<String>) {
+        let names: Vec<String> = parts.iter().map(|part| self.name(part)).collect();
+        let bias = |name: &String| name.replace(".weight", ".bias");
+        let biases = names.iter().map(bias).collect();
+        (names, biases)
     }
 
     fn qkv(&self) -> Result<Linear, WeightsError> {
@@ -192,10 +210,10 @@ impl Reader<'_> {
             MlpConfig::Dense { intermediate } => *intermediate,
         };
         let gate_up = if fused {
-            self.linear(&["mlp.gate_up_proj"], &[2 * intermediate], hidden, mlp_bias)?
+            self.gated(&["mlp.gate_up_proj"], &[2 * intermediate], hidden, mlp_bias)?
         } else {
             let parts = ["mlp.gate_proj", "mlp.up_proj"];
-            self.linear(&parts, &[intermediate; 2], hidden, mlp_bias)?
+            self.gated(&parts, &[intermediate; 2], hidden, mlp_bias)?
         };
         let down = self.linear(&["mlp.down_proj"], &[hidden], intermediate, mlp_bias)?;
         Ok(Mlp::Dense { gate_up, down })
@@ -210,24 +228,33 @@ impl Reader<'_> {
             names,
         } = experts;
         let hidden = self.config.hidden;
-        let router = self.name(&format!("{}.gate", names.block));
-        let router = self.weights.get(&router, &[count, hidden])?;
+        let router = format!("{}.gate", names.block);
+        let router = self.router(&self.name(&router), count, hidden)?;
         let expert = |index: usize| {
             let part = |part: &str| format!("{}.experts.{index}.{part}", names.block);
             let (gate, up, down) = (part(names.gate), part(names.up), part(names.down));
             Ok(Expert {
-                gate_up: self.linear(&[&gate, &up], &[intermediate; 2], hidden, false)?,
+                gate_up: self.gated(&[&gate, &up], &[intermediate; 2], hidden, false)?,
                 down: self.linear(&[&down], &[hidden], intermediate, false)?,
             })
         };
         Ok(Experts {
-            router: Linear::new(router, None),
+            router,
             experts: (0..count)
                 .map(expert)
                 .collect::<Result<_, WeightsError>>()?,
             per_token,
             normalized,
             activation: self.config.activation,
+        })
+    }
+
+    /// It is dense whatever the others are.
+    fn router(&self, name: &str, rows: usize, columns: usize) -> Result<Linear, WeightsError> {
+        let weight = self.weights.get(name, &[rows, columns])?;
+        Linear::new(&weight, None).map_err(|error| WeightsError::Tensor {
+            name: name.to_owned(),
+            error,
         })
     }
 }

@@ -7,6 +7,7 @@ use candle_core::DType;
 use super::{
     bytes::Bytes,
     config::{DecoderConfig, EncoderConfig, MlpConfig},
+    ops::kv_block_numbers,
     runner::{BLOCK_TOKENS, PROMPT_LOGITS_ROWS_MAX, blocks_for},
 };
 
@@ -297,12 +298,13 @@ impl Needs {
         let longest = flags.max_model_len.map_or(context, |len| len.as_usize());
         let tokens = flags.max_num_batched_tokens.as_usize().max(longest);
         let (hidden, inner) = (config.hidden, config.intermediate);
+        let block = kv_block_numbers(config.heads, config.head_dim());
         let attention = 3 * hidden * (wide + 2 * narrow) + hidden * (2 * wide + narrow);
         let mlp = (hidden + inner) * wide + inner * (wide + 2 * narrow) + hidden * (wide + narrow);
         Self {
             context,
             rope_dims: 0,
-            block_bytes: 2 * hidden * BLOCK_TOKENS * narrow,
+            block_bytes: block * narrow,
             activation_bytes: tokens * (4 * hidden * narrow + attention.max(mlp)),
             step_tokens: Some(tokens),
         }
@@ -311,8 +313,8 @@ impl Needs {
 
 /// Bytes of a block: keys and values of 32 tokens in all layers.
 fn block_bytes(config: &DecoderConfig, dtype: DType) -> usize {
-    let per_token = 2 * config.layers.len() * config.kv_heads * config.head_dim;
-    per_token * BLOCK_TOKENS * dtype.size_in_bytes()
+    let of_a_layer = kv_block_numbers(config.kv_heads, config.head_dim);
+    config.layers.len() * of_a_layer * dtype.size_in_bytes()
 }
 
 /// Most that the values of a step take: the residual stream, and beside it the attention, or the

@@ -12,7 +12,7 @@ use candle_core::{DType, Tensor};
 
 use super::{
     gguf::GgufModel,
-    ops::{BlockMatrix, BlockType, Embedding, Linear, Part},
+    ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
     safetensors_header::SAFETENSORS_HEADER_BYTES_MAX,
@@ -226,6 +226,37 @@ impl<'a> Weights<'a> {
         columns: usize,
         biases: Option<&[String]>,
     ) -> Result<Linear, WeightsError> {
+        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
+        let made = match matrices {
+            Matrices::Dense(weight) => Linear::new(&weight, bias),
+            Matrices::Parts(parts) => Linear::stacked(parts, bias),
+        };
+        made.map_err(|error| failed(names, error))
+    }
+
+    /// Gate and up projection of an MLP, in one matrix or two, gate above up.
+    pub(super) fn gated(
+        &self,
+        names: &[String],
+        rows: &[usize],
+        columns: usize,
+        biases: Option<&[String]>,
+    ) -> Result<GatedLinear, WeightsError> {
+        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
+        let made = match matrices {
+            Matrices::Dense(weight) => GatedLinear::new(&weight, bias),
+            Matrices::Parts(parts) => GatedLinear::stacked(parts, bias),
+        };
+        made.map_err(|error| failed(names, error))
+    }
+
+    fn matrices(
+        &self,
+        names: &[String],
+        rows: &[usize],
+        columns: usize,
+        biases: Option<&[String]>,
+    ) -> Result<(Matrices, Option<Tensor>), WeightsError> {
         let part = |(name, &rows): (&String, &usize)| self.part(name, rows, columns);
         let parts: Vec<Part> = names.iter().zip(rows).map(part).collect::<Result<_, _>>()?;
         let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
@@ -239,10 +270,11 @@ impl<'a> Weights<'a> {
             Part::Dense(weight) => Some(weight.clone()),
             Part::Quantized(_) => None,
         };
-        match parts.iter().map(dense).collect::<Option<Vec<_>>>() {
-            Some(weights) => Ok(Linear::new(concatenated(names, &weights)?, bias)),
-            None => Ok(Linear::stacked(parts, bias)),
-        }
+        let matrices = match parts.iter().map(dense).collect::<Option<Vec<_>>>() {
+            Some(weights) => Matrices::Dense(concatenated(names, &weights)?),
+            None => Matrices::Parts(parts),
+        };
+        Ok((matrices, bias))
     }
 
     /// That every tensor of a GGUF file is of a type we read. A safetensors file may carry others,
@@ -385,11 +417,24 @@ fn quantized(saved: &Saved<'_>, kind: BlockType, columns: usize) -> candle_core:
     Ok(Part::Quantized(Arc::new(matrix)))
 }
 
-fn concatenated(names: &[String], parts: &[Tensor]) -> Result<Tensor, WeightsError> {
-    Tensor::cat(parts, 0).map_err(|error| WeightsError::Tensor {
+/// The matrices of a linear layer, one below the other.
+enum Matrices {
+    Dense(Tensor),
+    Parts(Vec<Part>),
+}
+
+fn failed(names: &[String], error: candle_core::Error) -> WeightsError {
+    WeightsError::Tensor {
         name: names.join(" + "),
         error,
-    })
+    }
+}
+
+fn concatenated(names: &[String], parts: &[Tensor]) -> Result<Tensor, WeightsError> {
+    match parts {
+        [part] => Ok(part.clone()),
+        parts => Tensor::cat(parts, 0).map_err(|error| failed(names, error)),
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,29 @@
-//! Attention over the paged KV cache, `[blocks, 32, KV heads, D]`: softmax in one pass over the blocks
-//! (Milakov & Gimelshein 2018), a block's keys and values read once for a tile of tokens and all
-//! query heads of their group.
+//! Attention over the paged KV cache (see `heads.rs` for how it lies): softmax in one pass over the blocks (Milakov & Gimelshein
+//! 2018), a block's keys and values read once for a tile of tokens and all query heads of their group.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
-use rayon::prelude::*;
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, bail};
 
 use super::{
-    Element, by_dtype, contiguous,
-    simd::{Simd, multiply_add},
+    by_dtype, contiguous,
+    heads::{kv_block_numbers, padded, side_numbers},
+    kernels::{
+        Disjoint,
+        math::{exp, tanh},
+        simd::{Simd, vectorized},
+        tile::{Packed, Product, TILE},
+    },
+    team::team,
 };
 use crate::model::runner::{BLOCK_TOKENS, Batch};
 
-/// Attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own sequences.
-/// Softmax and sums in f32.
+/// Attention of a ragged batch: `[T, heads, D]` queries over the keys and values of their own sequences, in the cache of
+/// `[blocks, numbers of a block]`. Softmax and sums in f32; the weights of the values in the type of the cache.
 pub(in crate::model) struct PagedAttention<'a> {
     pub(in crate::model) batch: &'a Batch,
+    /// Heads of keys and values.
+    pub(in crate::model) kv_heads: usize,
     /// Queries see the keys up to their own positions; else all of their sequence (encoders).
     pub(in crate::model) causal: bool,
     /// What the products of queries and keys are multiplied by.
@@ -25,7 +34,7 @@ pub(in crate::model) struct PagedAttention<'a> {
     pub(in crate::model) window: Option<usize>,
 }
 
-impl CustomOp3 for PagedAttention<'_> {
+impl CustomOp2 for PagedAttention<'_> {
     fn name(&self) -> &'static str {
         "paged_attention"
     }
@@ -34,22 +43,20 @@ impl CustomOp3 for PagedAttention<'_> {
         &self,
         q: &CpuStorage,
         q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
+        cache: &CpuStorage,
+        cache_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let storage = by_dtype!(
             q,
             "paged_attention",
-            attend(self, (q, q_layout), (k, k_layout), (v, v_layout))
+            attend(self, (q, q_layout), (cache, cache_layout))
         )?;
         Ok((storage, q_layout.shape().clone()))
     }
 }
 
-/// Tokens that share the reading of a block.
-const TILE_TOKENS: usize = 16;
+/// Query rows that share the reading of a block: tokens times the query heads of a KV head.
+const TILE_ROWS: usize = 32;
 
 /// Some tokens of one sequence, and the blocks it has.
 struct Tile<'a> {
@@ -66,68 +73,64 @@ struct Tile<'a> {
 /// Sizes, and the data as one task sees it: one KV head.
 struct Task<'a, T> {
     op: &'a PagedAttention<'a>,
+    simd: Simd,
     tile: &'a Tile<'a>,
     /// `[T, heads, D]`
     q: &'a [T],
-    keys: &'a [T],
-    values: &'a [T],
+    cache: &'a [T],
+    /// Query heads.
     heads: usize,
-    kv_heads: usize,
     head: usize,
     dim: usize,
 }
 
-fn attend<T: Element>(
+fn attend<T: Packed + Default>(
     op: &PagedAttention<'_>,
     (q, q_layout): (&CpuStorage, &Layout),
-    (k, k_layout): (&CpuStorage, &Layout),
-    (v, v_layout): (&CpuStorage, &Layout),
+    (cache, cache_layout): (&CpuStorage, &Layout),
 ) -> Result<CpuStorage> {
     let (tokens, heads, dim) = q_layout.shape().dims3()?;
-    let (_, _, kv_heads, _) = k_layout.shape().dims4()?;
-    let q = contiguous::<T>(q, q_layout)?;
-    let (keys, values) = (contiguous::<T>(k, k_layout)?, contiguous::<T>(v, v_layout)?);
-    let tiles = tiles(op.batch);
-    let simd = Simd::detect();
-    let task = |index: usize| Task {
-        op,
-        tile: &tiles[index / kv_heads],
-        q,
-        keys,
-        values,
-        heads,
-        kv_heads,
-        head: index % kv_heads,
-        dim,
-    };
-    let parts: Vec<Vec<f32>> = (0..tiles.len() * kv_heads)
-        .into_par_iter()
-        .map(|index| run(simd, &task(index)))
-        .collect();
-    let mut out = vec![T::round(0.0); tokens * heads * dim];
-    let width = heads / kv_heads * dim;
-    for (index, part) in parts.iter().enumerate() {
-        let (tile, head) = (&tiles[index / kv_heads], index % kv_heads);
-        for (row, part) in part.chunks(width).enumerate() {
-            let at = (tile.first + row) * heads * dim + head * width;
-            let out = &mut out[at..at + width];
-            out.iter_mut()
-                .zip(part)
-                .for_each(|(out, part)| *out = T::round(*part));
-        }
+    let (_, block) = cache_layout.shape().dims2()?;
+    let kv_heads = op.kv_heads;
+    if block != kv_block_numbers(kv_heads, dim) || !heads.is_multiple_of(kv_heads.max(1)) {
+        bail!(
+            "paged_attention: {heads} heads of {dim}, {kv_heads} KV heads, blocks of {block} numbers"
+        );
     }
+    let (q, cache) = (
+        contiguous::<T>(q, q_layout)?,
+        contiguous::<T>(cache, cache_layout)?,
+    );
+    let group = heads / kv_heads;
+    let tiles = tiles(op.batch, (TILE_ROWS / group).max(1));
+    let mut out = vec![T::default(); tokens * heads * dim];
+    let parts = Disjoint::new(&mut out);
+    let simd = Simd::detect();
+    team().run(tiles.len() * kv_heads, |index| {
+        let task = Task {
+            op,
+            simd,
+            tile: &tiles[index / kv_heads],
+            q,
+            cache,
+            heads,
+            head: index % kv_heads,
+            dim,
+        };
+        SCRATCH.with_borrow_mut(|scratch| task.run(scratch, &parts));
+    });
     Ok(T::to_cpu_storage_owned(out))
 }
 
 /// Each sequence's tokens in tiles.
-fn tiles(batch: &Batch) -> Vec<Tile<'_>> {
+fn tiles(batch: &Batch, tile_tokens: usize) -> Vec<Tile<'_>> {
     let mut tiles = Vec::new();
     for (sequence, span) in batch.cu_seqlens_q.windows(2).enumerate() {
         let blocks = &batch.block_tables[sequence * batch.block_table_width..];
-        for first in (span[0] as usize..span[1] as usize).step_by(TILE_TOKENS) {
+        for first in (span[0] as usize..span[1] as usize).step_by(tile_tokens) {
             tiles.push(Tile {
                 first,
-                tokens: TILE_TOKENS.min(span[1] as usize - first),
+                tokens: tile_tokens.min(span[1] as usize - first),
                 position: batch.positions[first] as usize,
                 length: batch.seqlens_k[sequence] as usize,
                 blocks: &blocks[..batch.block_table_width],
@@ -137,160 +140,208 @@ fn tiles(batch: &Batch) -> Vec<Tile<'_>> {
     tiles
 }
 
-/// What the task's query heads attend to, `[tokens, group, D]`, with the processor's instructions.
-fn run<T: Element>(simd: Simd, task: &Task<'_, T>) -> Vec<f32> {
-    match simd {
-        #[cfg(target_arch = "x86_64")]
-        #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
-        Simd::Avx512 => unsafe { run_avx512(task) },
-        #[cfg(target_arch = "x86_64")]
-        #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
-        Simd::Avx2 => unsafe { run_avx2(task) },
-        Simd::Portable => run_in::<T, false>(task),
-    }
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn run_avx512<T: Element>(task: &Task<'_, T>) -> Vec<f32> {
-    run_in::<T, true>(task)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn run_avx2<T: Element>(task: &Task<'_, T>) -> Vec<f32> {
-    run_in::<T, true>(task)
+/// What a task holds between blocks, kept for the next.
+#[derive(Default)]
+struct Scratch {
+    /// `[rows, 32]`
+    scores: Vec<f32>,
+    /// `[rows, D]`
+    sums: Vec<f32>,
+    running: Vec<Running>,
 }
 
 /// A query head's softmax so far: the greatest score, and the sum of exponentials below it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Running {
     greatest: f32,
     total: f32,
 }
 
-/// Block after block, in the order of positions; what a row sees of a block does not depend on the
-/// other rows of its tile.
-#[inline(always)]
-fn run_in<T: Element, const FUSED: bool>(task: &Task<'_, T>) -> Vec<f32> {
-    let &Task {
-        op,
-        tile,
-        dim,
-        heads,
-        kv_heads,
-        head,
-        ..
-    } = task;
-    let group = heads / kv_heads;
-    let rows = tile.tokens * group;
-    let mut queries = vec![0f32; rows * dim];
-    for (token, queries) in queries.chunks_exact_mut(group * dim).enumerate() {
-        let at = ((tile.first + token) * heads + head * group) * dim;
-        widen(&task.q[at..at + group * dim], queries);
-    }
-    let start = Running {
-        greatest: f32::NEG_INFINITY,
-        total: 0.0,
-    };
-    let mut running = vec![start; rows];
-    let mut sums = vec![0f32; rows * dim];
-    let (mut keys, mut values) = (
-        vec![0f32; BLOCK_TOKENS * dim],
-        vec![0f32; BLOCK_TOKENS * dim],
-    );
-    let first_seen = |position: usize| op.window.map_or(0, |w| (position + 1).saturating_sub(w));
-    let seen = |position: usize| if op.causal { position + 1 } else { tile.length };
-    let from = first_seen(tile.position);
-    let to = seen(tile.position + tile.tokens - 1);
-    for block in from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS) {
-        let begin = block * BLOCK_TOKENS;
-        let here = BLOCK_TOKENS.min(to - begin);
-        let slot = tile.blocks[block] as usize * BLOCK_TOKENS;
-        for offset in 0..here {
-            let at = ((slot + offset) * kv_heads + head) * dim;
-            let row = offset * dim..(offset + 1) * dim;
-            widen(&task.keys[at..at + dim], &mut keys[row.clone()]);
-            widen(&task.values[at..at + dim], &mut values[row]);
-        }
-        for (row, running) in running.iter_mut().enumerate() {
-            let position = tile.position + row / group;
-            let low = first_seen(position).saturating_sub(begin);
-            let high = seen(position).saturating_sub(begin).min(here);
-            if low < high {
-                let part = low * dim..high * dim;
-                let span = row * dim..(row + 1) * dim;
-                absorb::<FUSED>(
-                    op,
-                    &queries[span.clone()],
-                    (&keys[part.clone()], &values[part]),
+impl<T: Packed + Default> Task<'_, T> {
+    /// Block after block, in the order of positions; what a row sees of a block does not depend on the other rows of its
+    /// tile.
+    fn run(&self, scratch: &mut Scratch, out: &Disjoint<'_, T>) {
+        let (tile, wide, group) = (self.tile, padded(self.dim), self.group());
+        let rows = tile.tokens * group;
+        let queries = self.queries(rows);
+        let mut weights = vec![T::default(); rows * BLOCK_TOKENS];
+        let Scratch {
+            scores,
+            sums,
+            running,
+        } = scratch;
+        sums.clear();
+        sums.resize(rows * wide, 0.0);
+        running.clear();
+        running.resize(
+            rows,
+            Running {
+                greatest: f32::NEG_INFINITY,
+                total: 0.0,
+            },
+        );
+        let from = self.first_seen(tile.position);
+        let to = self.seen(tile.position + tile.tokens - 1);
+        for block in from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS) {
+            let begin = block * BLOCK_TOKENS;
+            let here = BLOCK_TOKENS.min(to - begin);
+            let (keys, values) = self.block(tile.blocks[block] as usize);
+            scores.clear();
+            scores.resize(rows * BLOCK_TOKENS, 0.0);
+            let product = Product {
+                x: &queries,
+                x_stride: wide,
+                rows,
+                w: keys,
+                tile_stride: wide * TILE,
+                tiles: here.div_ceil(TILE),
+                groups: wide / T::GROUP,
+            };
+            T::accumulate(self.simd, &product, scores, BLOCK_TOKENS);
+            for (row, running) in running.iter_mut().enumerate() {
+                let position = tile.position + row / group;
+                let low = self.first_seen(position).saturating_sub(begin);
+                let high = self.seen(position).saturating_sub(begin).min(here);
+                let span = row * BLOCK_TOKENS..(row + 1) * BLOCK_TOKENS;
+                let kept = absorb(
+                    self.simd,
+                    self.op,
+                    (low, high),
+                    &mut scores[span.clone()],
                     running,
-                    &mut sums[span],
+                    &mut weights[span],
                 );
+                if kept != 1.0 {
+                    let sums = &mut sums[row * wide..(row + 1) * wide];
+                    sums.iter_mut().for_each(|sum| *sum *= kept);
+                }
+            }
+            let product = Product {
+                x: &weights,
+                x_stride: BLOCK_TOKENS,
+                rows,
+                w: values,
+                tile_stride: BLOCK_TOKENS * TILE,
+                tiles: wide / TILE,
+                groups: here.div_ceil(T::GROUP),
+            };
+            T::accumulate(self.simd, &product, sums, wide);
+        }
+        self.finish(sums, running, out);
+    }
+
+    fn group(&self) -> usize {
+        self.heads / self.op.kv_heads
+    }
+
+    /// The first position that a token sees.
+    fn first_seen(&self, position: usize) -> usize {
+        let window = self.op.window;
+        window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+
+    /// The position behind the last that a token sees.
+    fn seen(&self, position: usize) -> usize {
+        if self.op.causal {
+            position + 1
+        } else {
+            self.tile.length
+        }
+    }
+
+    /// The task's queries, `[rows, D]`, in whole tiles.
+    fn queries(&self, rows: usize) -> Vec<T> {
+        let (dim, wide, group) = (self.dim, padded(self.dim), self.group());
+        let mut queries = vec![T::default(); rows * wide];
+        for (row, query) in queries.chunks_exact_mut(wide).enumerate() {
+            let token = self.tile.first + row / group;
+            let at = (token * self.heads + self.head * group + row % group) * dim;
+            query[..dim].copy_from_slice(&self.q[at..at + dim]);
+        }
+        queries
+    }
+
+    /// Keys and values of a block.
+    fn block(&self, block: usize) -> (&[T], &[T]) {
+        let side = side_numbers(self.dim);
+        let at = (block * self.op.kv_heads + self.head) * 2 * side;
+        self.cache[at..at + 2 * side].split_at(side)
+    }
+
+    fn finish(&self, sums: &[f32], running: &[Running], out: &Disjoint<'_, T>) {
+        let (dim, wide, group) = (self.dim, padded(self.dim), self.group());
+        for (row, (sums, running)) in sums.chunks_exact(wide).zip(running).enumerate() {
+            let token = self.tile.first + row / group;
+            let at = (token * self.heads + self.head * group + row % group) * dim;
+            #[expect(unsafe_code, reason = "each task has tokens and heads of its own")]
+            // SAFETY: no two tasks have the same token and head.
+            let out = unsafe { out.part(at..at + dim) };
+            divide(self.simd, sums, running.total, out);
+        }
+    }
+}
+
+vectorized! {
+    /// Takes the scores of a block into a query's softmax: `weights` become those of its values, 0 outside of `low..high`.
+    /// Returns what the sums so far are multiplied by.
+    fn absorb<T: Packed>(
+        fused; op: &PagedAttention<'_>, seen: (usize, usize), scores: &mut [f32],
+        running: &mut Running, weights: &mut [T],
+    ) -> f32 {
+        let (low, high) = seen;
+        let (Some(scores), Some(weights)) =
+            (scores.first_chunk_mut::<BLOCK_TOKENS>(), weights.first_chunk_mut::<BLOCK_TOKENS>())
+        else {
+            return 1.0;
+        };
+        if low >= high {
+            weights.fill(T::round(0.0));
+            return 1.0;
+        }
+        for score in scores.iter_mut() {
+            *score *= op.scale;
+        }
+        if let Some(cap) = op.softcap {
+            for score in scores.iter_mut() {
+                *score = cap * tanh(fused, *score / cap);
             }
         }
-    }
-    for (sums, running) in sums.chunks_exact_mut(dim).zip(&running) {
-        sums.iter_mut().for_each(|sum| *sum /= running.total);
-    }
-    sums
-}
-
-/// Takes some keys and values, `[n ≤ 32, D]` each, into a query head's softmax.
-#[inline(always)]
-fn absorb<const FUSED: bool>(
-    op: &PagedAttention<'_>,
-    query: &[f32],
-    (keys, values): (&[f32], &[f32]),
-    running: &mut Running,
-    sums: &mut [f32],
-) {
-    let dim = query.len();
-    let mut scores = [0f32; BLOCK_TOKENS];
-    let mut greatest = running.greatest;
-    for (score, key) in scores.iter_mut().zip(keys.chunks_exact(dim)) {
-        *score = dot::<FUSED>(query, key) * op.scale;
-        if let Some(cap) = op.softcap {
-            *score = cap * (*score / cap).tanh();
+        // What is not seen may be no number at all.
+        for (place, score) in scores.iter_mut().enumerate() {
+            let is_seen = place >= low && place < high;
+            *score = if is_seen { *score } else { f32::NEG_INFINITY };
         }
-        greatest = greatest.max(*score);
-    }
-    let kept = (running.greatest - greatest).exp();
-    if kept != 1.0 {
-        sums.iter_mut().for_each(|sum| *sum *= kept);
-    }
-    running.total *= kept;
-    running.greatest = greatest;
-    for (score, value) in scores.iter().zip(values.chunks_exact(dim)) {
-        let weight = (score - greatest).exp();
-        running.total += weight;
-        for (sum, value) in sums.iter_mut().zip(value) {
-            *sum = multiply_add::<FUSED>(weight, *value, *sum);
+        let mut lanes = [running.greatest; TILE];
+        for part in scores.as_chunks::<TILE>().0 {
+            for (lane, score) in lanes.iter_mut().zip(part) {
+                *lane = lane.max(*score);
+            }
         }
+        let greatest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut totals = [0f32; TILE];
+        for (part, weights) in scores.as_chunks::<TILE>().0.iter().zip(weights.as_chunks_mut::<TILE>().0) {
+            for lane in 0..TILE {
+                let weight = exp(fused, part[lane] - greatest);
+                totals[lane] += weight;
+                weights[lane] = T::round(weight);
+            }
+        }
+        let kept = exp(fused, running.greatest - greatest);
+        running.total = running.total * kept + totals.iter().sum::<f32>();
+        running.greatest = greatest;
+        kept
     }
 }
 
-#[inline(always)]
-fn widen<T: Element>(from: &[T], to: &mut [f32]) {
-    to.iter_mut()
-        .zip(from)
-        .for_each(|(to, from)| *to = from.widen());
-}
-
-/// Sums in 16 lanes, then the lanes in order.
-#[inline(always)]
-fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let (a_wide, a_rest) = a.as_chunks::<LANES>();
-    let (b_wide, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0f32; LANES];
-    for (a, b) in a_wide.iter().zip(b_wide) {
-        for lane in 0..LANES {
-            sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
+vectorized! {
+    fn divide<T: Packed>(fused; sums: &[f32], total: f32, out: &mut [T]) {
+        let _ = fused;
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = T::round(sum / total);
         }
     }
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
-    sums.iter().sum::<f32>() + rest
 }

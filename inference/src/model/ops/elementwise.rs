@@ -4,10 +4,39 @@
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail, cpu::erf::erf_f32,
 };
-use rayon::prelude::*;
 
-use super::{Element, by_dtype, contiguous};
+use super::{
+    Element, by_dtype, contiguous,
+    kernels::{
+        Disjoint,
+        math::{exp, tanh},
+        simd::{Simd, vectorized},
+    },
+    team::team,
+};
 use crate::model::config::Activation;
+
+/// Numbers that are worth a task of their own.
+const TASK_NUMBERS: usize = 16 * 1024;
+
+/// Makes `[rows, width]`, some rows at a time, on all threads where they are many. `make(row, out)` fills one row.
+pub(super) fn by_rows<T: Element + Send>(
+    rows: usize,
+    width: usize,
+    make: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
+    let mut out = vec![T::round(0.0); rows * width];
+    let per_task = (TASK_NUMBERS / width.max(1)).max(1);
+    let parts = Disjoint::new(&mut out);
+    team().run(rows.div_ceil(per_task), |task| {
+        for row in task * per_task..rows.min((task + 1) * per_task) {
+            #[expect(unsafe_code, reason = "each task has rows of its own")]
+            // SAFETY: no two tasks have the same row.
+            make(row, unsafe { parts.part(row * width..(row + 1) * width) });
+        }
+    });
+    out
+}
 
 /// `[T, 2F]`, gate beside up → `[T, F]`: `activation(gate) · up`, each rounded once.
 pub(in crate::model) struct GatedMul(pub(in crate::model) Activation);
@@ -24,23 +53,45 @@ impl CustomOp1 for GatedMul {
     }
 }
 
-fn gated_mul<T: Element>(
+fn gated_mul<T: Element + Send + Sync>(
     activation: Activation,
     x: &CpuStorage,
     layout: &Layout,
     width: usize,
 ) -> Result<CpuStorage> {
     let x = contiguous::<T>(x, layout)?;
-    let function = function(activation);
-    let mut out = Vec::with_capacity(x.len() / 2);
-    for row in x.chunks(width) {
-        let (gate, up) = row.split_at(width / 2);
-        out.extend(gate.iter().zip(up).map(|(gate, up)| {
-            let activated = T::round(function(gate.widen())).widen();
-            T::round(activated * up.widen())
-        }));
-    }
+    let simd = Simd::detect();
+    let out = by_rows(x.len() / width.max(1), width / 2, |row, out: &mut [T]| {
+        let (gate, up) = x[row * width..][..width].split_at(width / 2);
+        activated(simd, activation, (gate, up), out);
+    });
     Ok(T::to_cpu_storage_owned(out))
+}
+
+vectorized! {
+    /// `out = activation(gate) · up`; gate, up, activation and product are each rounded to the type of `out`.
+    pub(super) fn activated<I: Element, O: Element>(
+        fused; activation: Activation, parts: (&[I], &[I]), out: &mut [O],
+    ) {
+        #[inline(always)]
+        fn each<I: Element, O: Element>(
+            (gate, up): (&[I], &[I]),
+            out: &mut [O],
+            function: impl Fn(f32) -> f32,
+        ) {
+            let round = |value: f32| O::round(value).widen();
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                let activated = round(function(round(gate.widen())));
+                *out = O::round(activated * round(up.widen()));
+            }
+        }
+        match activation {
+            Activation::Silu => each(parts, out, |x| silu(fused, x)),
+            Activation::Gelu => each(parts, out, gelu),
+            Activation::GeluTanh => each(parts, out, |x| gelu_tanh(fused, x)),
+            Activation::Relu => each(parts, out, |x| x.max(0.0)),
+        }
+    }
 }
 
 /// `[.., D]` → the same shape: the function of every number, rounded once.
@@ -57,29 +108,34 @@ impl CustomOp1 for Activate {
     }
 }
 
-fn activate<T: Element>(
+fn activate<T: Element + Send + Sync>(
     activation: Activation,
     x: &CpuStorage,
     layout: &Layout,
 ) -> Result<CpuStorage> {
-    let function = function(activation);
     let x = contiguous::<T>(x, layout)?;
-    let activated = x
-        .par_iter()
-        .with_min_len(ACTIVATED_MIN)
-        .map(|x| T::round(function(x.widen())));
-    Ok(T::to_cpu_storage_owned(activated.collect()))
+    let simd = Simd::detect();
+    let width = layout.dims().last().copied().unwrap_or(1).max(1);
+    let out = by_rows(x.len() / width, width, |row, out: &mut [T]| {
+        activated_alone(simd, activation, &x[row * width..][..width], out);
+    });
+    Ok(T::to_cpu_storage_owned(out))
 }
 
-/// Numbers that are worth a task of their own.
-const ACTIVATED_MIN: usize = 4096;
-
-fn function(activation: Activation) -> fn(f32) -> f32 {
-    match activation {
-        Activation::Silu => silu,
-        Activation::Gelu => gelu,
-        Activation::GeluTanh => gelu_tanh,
-        Activation::Relu => |x| x.max(0.0),
+vectorized! {
+    fn activated_alone<T: Element>(fused; activation: Activation, x: &[T], out: &mut [T]) {
+        #[inline(always)]
+        fn each<T: Element>(x: &[T], out: &mut [T], function: impl Fn(f32) -> f32) {
+            out.iter_mut()
+                .zip(x)
+                .for_each(|(out, x)| *out = T::round(function(x.widen())));
+        }
+        match activation {
+            Activation::Silu => each(x, out, |x| silu(fused, x)),
+            Activation::Gelu => each(x, out, gelu),
+            Activation::GeluTanh => each(x, out, |x| gelu_tanh(fused, x)),
+            Activation::Relu => each(x, out, |x| x.max(0.0)),
+        }
     }
 }
 
@@ -88,14 +144,16 @@ fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-fn silu(x: f32) -> f32 {
-    x / (1.0 + (-x).exp())
+#[inline(always)]
+fn silu(fused: bool, x: f32) -> f32 {
+    x / (1.0 + exp(fused, -x))
 }
 
 /// Hendrycks & Gimpel 2016, by tanh.
-fn gelu_tanh(x: f32) -> f32 {
+#[inline(always)]
+fn gelu_tanh(fused: bool, x: f32) -> f32 {
     const ROOT_2_OVER_PI: f32 = 0.797_884_6;
-    0.5 * x * (1.0 + (ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)).tanh())
+    0.5 * x * (1.0 + tanh(fused, ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
 }
 
 /// `x · factor`, rounded once.
@@ -146,17 +204,29 @@ impl CustomOp2 for AddScaled {
     }
 }
 
-fn add_scaled<T: Element>(
+fn add_scaled<T: Element + Send + Sync>(
     factor: f32,
     (x, x_layout): (&CpuStorage, &Layout),
     (y, y_layout): (&CpuStorage, &Layout),
 ) -> Result<CpuStorage> {
     let (x, y) = (contiguous::<T>(x, x_layout)?, contiguous::<T>(y, y_layout)?);
-    let sums = x.iter().zip(y).map(|(x, y)| {
-        let scaled = T::round(y.widen() * factor).widen();
-        T::round(x.widen() + scaled)
+    let simd = Simd::detect();
+    let width = x_layout.dims().last().copied().unwrap_or(1).max(1);
+    let out = by_rows(x.len() / width, width, |row, out: &mut [T]| {
+        let row = row * width..(row + 1) * width;
+        sums(simd, &x[row.clone()], &y[row], factor, out);
     });
-    Ok(T::to_cpu_storage_owned(sums.collect()))
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+vectorized! {
+    fn sums<T: Element>(fused; x: &[T], y: &[T], factor: f32, out: &mut [T]) {
+        let _ = fused;
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            let scaled = T::round(y.widen() * factor).widen();
+            *out = T::round(x.widen() + scaled);
+        }
+    }
 }
 
 /// `cap · tanh(x / divisor / cap)`; without a cap `x / divisor`. In f32.

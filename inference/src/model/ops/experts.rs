@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::{GatedMul, Linear};
+use super::{GatedLinear, Linear};
 use crate::model::config::Activation;
 
 /// One gated MLP of the mixture.
 pub(in crate::model) struct Expert {
     /// Gate, then up.
-    pub(in crate::model) gate_up: Linear,
+    pub(in crate::model) gate_up: GatedLinear,
     pub(in crate::model) down: Linear,
 }
 
@@ -41,8 +41,8 @@ impl Experts {
             }
             let rows: Vec<u32> = assigned.iter().map(|assignment| assignment.token).collect();
             let rows = Tensor::new(rows, x.device())?;
-            let gate_up = expert.gate_up.forward(&x.index_select(&rows, 0)?)?;
-            let gated = gate_up.apply_op1_no_bwd(&GatedMul(self.activation))?;
+            let rows = x.index_select(&rows, 0)?;
+            let gated = expert.gate_up.forward(&rows, self.activation)?;
             let out = expert.down.forward(&gated)?.to_dtype(DType::F32)?;
             let out: Vec<f32> = out.flatten_all()?.to_vec1()?;
             for (Assignment { token, weight }, out) in assigned.iter().zip(out.chunks(hidden)) {

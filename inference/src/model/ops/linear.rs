@@ -1,40 +1,151 @@
-//! The linear layer: `y = x · Wᵀ + b`, accumulated in f32. `W` is `[N, K]`, as the files have it.
+//! The linear layer: `y = x · Wᵀ + b`, accumulated in f32, and what is done to its result while it is in the registers: the
+//! residual sum, or the gate.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
+use std::sync::Arc;
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor,
+    WithDType, bail,
+};
 use half::bf16;
-use rayon::prelude::*;
 
 use super::{
-    Element, by_dtype, contiguous,
-    simd::{Simd, multiply_add},
-    stacked::{Part, StackedMatMul},
+    AddScaled, Element, GatedMul, contiguous,
+    elementwise::activated,
+    kernels::{
+        Disjoint,
+        simd::{Simd, vectorized},
+        tile::{Packed, TILE},
+    },
+    packed::PackedMatrix,
+    packed_q8::{PackedQ8, Q8Rows},
+    stacked::{Part, Rows, StackedMatMul},
 };
+use crate::model::config::Activation;
 
 /// A linear layer, `[N, K]` and a bias `[N]`, however its weights are stored.
 #[derive(Debug, Clone)]
-pub(in crate::model) struct Linear {
-    weight: Weight,
-    bias: Option<Tensor>,
-}
+pub(in crate::model) struct Linear(Weight);
 
 #[derive(Debug, Clone)]
 enum Weight {
-    Dense(Tensor),
+    Packed(PackedLinear),
     /// Rows one below the other, some or all of them quantized.
-    Stacked(Vec<Part>),
+    Stacked(Vec<Rows>, Option<Tensor>),
+}
+
+/// Packed rows, and as many numbers of a bias.
+#[derive(Debug, Clone)]
+pub(super) struct PackedLinear {
+    packing: Packing,
+    bias: Option<Arc<Vec<f32>>>,
+}
+
+/// What the rows of a layer are packed as.
+#[derive(Debug, Clone)]
+enum Packing {
+    Dense(Matrix),
+    /// 8 bits.
+    Q8(Q8Rows),
+}
+
+/// Rows that activations of type `T` can be multiplied with.
+pub(super) trait Multiply<T> {
+    /// The products of `x`, `[T, K]`, with every row. `finish` gets them as `(row of x, first row here, sums)`, some tiles at a
+    /// time, from any thread, each once.
+    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync));
+}
+
+/// A packed matrix `[N, K]`, shared.
+#[derive(Debug, Clone)]
+pub(in crate::model) enum Matrix {
+    F32(Arc<PackedMatrix<f32>>),
+    BF16(Arc<PackedMatrix<bf16>>),
+}
+
+impl Matrix {
+    /// Packs a tensor `[N, K]` in memory; with `gated`, its upper half beside its lower.
+    pub(super) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
+        let weight = weight.contiguous()?;
+        let (storage, layout) = weight.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            bail!("weights are packed in memory only");
+        };
+        let (_, columns) = layout.shape().dims2()?;
+        fn pack<T: Packed>(weights: &[T], columns: usize, gated: bool) -> Result<PackedMatrix<T>> {
+            if gated {
+                PackedMatrix::pack_gated(weights, columns)
+            } else {
+                PackedMatrix::pack(weights, columns)
+            }
+        }
+        match storage {
+            CpuStorage::F32(_) => pack(contiguous::<f32>(storage, layout)?, columns, gated)
+                .map(|matrix| Self::F32(Arc::new(matrix))),
+            CpuStorage::BF16(_) => pack(contiguous::<bf16>(storage, layout)?, columns, gated)
+                .map(|matrix| Self::BF16(Arc::new(matrix))),
+            _ => bail!("linear takes weights in f32 or bf16"),
+        }
+    }
+
+    /// Numbers of a row.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::F32(matrix) => matrix.columns(),
+            Self::BF16(matrix) => matrix.columns(),
+        }
+    }
+
+    /// Rows, those of the padding aside.
+    pub(super) fn row_count(&self) -> usize {
+        match self {
+            Self::F32(matrix) => matrix.rows(),
+            Self::BF16(matrix) => matrix.rows(),
+        }
+    }
+
+    /// These rows, `[T, K]`; not of a gated matrix.
+    pub(super) fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        fn gathered<T: Packed>(matrix: &PackedMatrix<T>, ids: &[u32]) -> Result<Tensor> {
+            let mut rows = Vec::with_capacity(ids.len() * matrix.columns());
+            for &id in ids {
+                if id as usize >= matrix.rows() {
+                    bail!("row {id} of a matrix of {} rows", matrix.rows());
+                }
+                matrix.row(id as usize, &mut rows);
+            }
+            Tensor::from_vec(rows, (ids.len(), matrix.columns()), &Device::Cpu)
+        }
+        match self {
+            Self::F32(matrix) => gathered(matrix, ids),
+            Self::BF16(matrix) => gathered(matrix, ids),
+        }
+    }
 }
 
 impl Linear {
-    /// Of a dense weight `[N, K]`.
-    pub(in crate::model) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        let weight = Weight::Dense(weight);
-        Self { weight, bias }
+    /// Of a weight `[N, K]` in f32 or bf16.
+    pub(in crate::model) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let matrix = Matrix::new(weight, false)?;
+        Self::of_packed(matrix, bias)
+    }
+
+    /// Of a matrix that is packed already.
+    pub(super) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+        let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
+        let packing = Packing::Dense(matrix);
+        Ok(Self(Weight::Packed(PackedLinear { packing, bias })))
     }
 
     /// Of parts that lie one below the other; each has the same `K`.
-    pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Self {
-        let weight = Weight::Stacked(parts);
-        Self { weight, bias }
+    pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Result<Self> {
+        if let Some(parts) = packed_q8(&parts) {
+            let packing = Packing::Q8(Q8Rows::stacked(parts)?);
+            let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
+            return Ok(Self(Weight::Packed(PackedLinear { packing, bias })));
+        }
+        let rows = parts.into_iter().map(Rows::new).collect::<Result<_>>()?;
+        Ok(Self(Weight::Stacked(rows, bias)))
     }
 
     /// `[T, K]` → `[T, N]`, in the type of `x`.
@@ -47,13 +158,23 @@ impl Linear {
         self.apply(x, true)
     }
 
+    /// `residual + (x · Wᵀ + b) · scale`, `[T, N]`; each step is rounded.
+    pub(in crate::model) fn forward_onto(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        scale: f32,
+    ) -> Result<Tensor> {
+        match &self.0 {
+            Weight::Packed(linear) => x.apply_op2_no_bwd(residual, &Onto { linear, scale }),
+            Weight::Stacked(..) => residual.apply_op2_no_bwd(&self.forward(x)?, &AddScaled(scale)),
+        }
+    }
+
     fn apply(&self, x: &Tensor, wide: bool) -> Result<Tensor> {
-        match (&self.weight, &self.bias) {
-            (Weight::Dense(weight), None) => x.apply_op2_no_bwd(weight, &MatMul { wide }),
-            (Weight::Dense(weight), Some(bias)) => {
-                x.apply_op3_no_bwd(weight, bias, &MatMul { wide })
-            }
-            (Weight::Stacked(parts), bias) => {
+        match &self.0 {
+            Weight::Packed(linear) => x.apply_op1_no_bwd(&MatMul { linear, wide }),
+            Weight::Stacked(parts, bias) => {
                 let bias = bias.as_ref();
                 x.apply_op1_no_bwd(&StackedMatMul { parts, bias, wide })
             }
@@ -61,107 +182,352 @@ impl Linear {
     }
 }
 
-struct MatMul {
+/// Gate and up projection of an MLP: `activation(x · Gᵀ) · (x · Uᵀ)`.
+#[derive(Debug, Clone)]
+pub(in crate::model) struct GatedLinear(Gated);
+
+#[derive(Debug, Clone)]
+enum Gated {
+    /// Tiles of gate and up take turns.
+    Packed(PackedLinear),
+    /// Gate above up.
+    Apart(Linear),
+}
+
+impl GatedLinear {
+    /// Of a weight `[2 F, K]` in f32 or bf16, gate above up, and a bias `[2 F]`.
+    pub(in crate::model) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
+        Self::packed(Packing::Dense(Matrix::new(weight, true)?), bias)
+    }
+
+    /// Of parts that lie one below the other, gate above up.
+    pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Result<Self> {
+        let packed = packed_q8(&parts).map(|parts| Q8Rows::gated(&parts));
+        match packed.transpose()?.flatten() {
+            Some(rows) => Self::packed(Packing::Q8(rows), bias),
+            None => Linear::stacked(parts, bias).map(|linear| Self(Gated::Apart(linear))),
+        }
+    }
+
+    fn packed(packing: Packing, bias: Option<Tensor>) -> Result<Self> {
+        let bias = bias
+            .map(|bias| Ok::<_, candle_core::Error>(Arc::new(interleaved(&wide(&bias)?))))
+            .transpose()?;
+        Ok(Self(Gated::Packed(PackedLinear { packing, bias })))
+    }
+
+    /// `[T, K]` → `[T, F]`; products, activation and their product are each rounded.
+    pub(in crate::model) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match &self.0 {
+            Gated::Packed(linear) => x.apply_op1_no_bwd(&GatedMatMul { linear, activation }),
+            Gated::Apart(linear) => linear.forward(x)?.apply_op1_no_bwd(&GatedMul(activation)),
+        }
+    }
+}
+
+/// The matrices, if all are packed in 8 bits.
+fn packed_q8(parts: &[Part]) -> Option<Vec<Arc<PackedQ8>>> {
+    let packed = |part: &Part| match part {
+        Part::Dense(_) => None,
+        Part::Quantized(matrix) => matrix.packed().cloned(),
+    };
+    parts.iter().map(packed).collect()
+}
+
+/// Gate above up → in the order of [`PackedMatrix::pack_gated`].
+fn interleaved(bias: &[f32]) -> Vec<f32> {
+    let (gate, up) = bias.split_at(bias.len() / 2);
+    let tile = |part: &[f32]| {
+        let mut tile = part.to_vec();
+        tile.resize(TILE, 0.0);
+        tile
+    };
+    let tiles = gate.chunks(TILE).zip(up.chunks(TILE));
+    tiles
+        .flat_map(|(gate, up)| [tile(gate), tile(up)].concat())
+        .collect()
+}
+
+fn wide(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.to_vec1()
+}
+
+/// Runs a generic function with the matrix and the input, which have one type, unless the matrix takes any.
+macro_rules! by_matrix {
+    ($linear:expr, $x:expr, $layout:expr, |$matrix:ident, $input:ident| $run:expr) => {
+        match (&$linear.packing, $x) {
+            (Packing::Dense(Matrix::F32($matrix)), _) => {
+                let ($matrix, $input) = (&**$matrix, contiguous::<f32>($x, $layout)?);
+                $run
+            }
+            (Packing::Dense(Matrix::BF16($matrix)), _) => {
+                let ($matrix, $input) = (&**$matrix, contiguous::<bf16>($x, $layout)?);
+                $run
+            }
+            (Packing::Q8($matrix), CpuStorage::F32(_)) => {
+                let $input = contiguous::<f32>($x, $layout)?;
+                $run
+            }
+            (Packing::Q8($matrix), _) => {
+                let $input = contiguous::<bf16>($x, $layout)?;
+                $run
+            }
+        }
+    };
+}
+
+impl PackedLinear {
+    /// Of a weight `[N, K]`, without a bias.
+    pub(super) fn new(weight: &Tensor) -> Result<Self> {
+        Ok(Self {
+            packing: Packing::Dense(Matrix::new(weight, false)?),
+            bias: None,
+        })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        match &self.packing {
+            Packing::Dense(matrix) => matrix.row_count(),
+            Packing::Q8(rows) => rows.count(),
+        }
+    }
+
+    fn columns(&self) -> usize {
+        match &self.packing {
+            Packing::Dense(matrix) => matrix.columns(),
+            Packing::Q8(rows) => rows.columns(),
+        }
+    }
+
+    /// `[T, K]` → `[T, N]` in f32.
+    pub(super) fn wide(&self, x: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
+        self.rows_of_x(layout)?;
+        Ok(by_matrix!(self, x, layout, |matrix, x| stored(
+            self, matrix, x
+        )))
+    }
+
+    /// `[T, K]` and a matrix of the same type.
+    fn rows_of_x(&self, layout: &Layout) -> Result<usize> {
+        let (t, k) = layout.shape().dims2()?;
+        let columns = self.columns();
+        if k != columns {
+            bail!("linear: input has {k} columns, the weight {columns}");
+        }
+        Ok(t)
+    }
+
+    /// The bias of these columns, as many as there are.
+    fn bias(&self, columns: std::ops::Range<usize>) -> Option<&[f32]> {
+        self.bias.as_ref().map(|bias| &bias[columns])
+    }
+
+    /// Runs the product, and `finish(row, columns, sums, out)` on every part of the result: `out` is the part of `row` that
+    /// the columns are for, one number for every `1 / per` of them.
+    fn run<T: Element, O: Copy + Default + Send>(
+        &self,
+        matrix: &impl Multiply<T>,
+        x: &[T],
+        (columns, per): (usize, usize),
+        finish: impl Fn(usize, std::ops::Range<usize>, &[f32], &mut [O]) + Sync,
+    ) -> Vec<O> {
+        let t = x.len() / self.columns().max(1);
+        let width = columns / per;
+        let mut out = vec![O::default(); t * width];
+        let parts = Disjoint::new(&mut out);
+        matrix.products(x, &|row, first, sums: &[f32]| {
+            let from = (first / per).min(width);
+            let to = ((first + sums.len()) / per).min(width);
+            #[expect(unsafe_code, reason = "the products are dealt out in parts, each once")]
+            // SAFETY: no two calls have the same row and columns.
+            let out = unsafe { parts.part(row * width + from..row * width + to) };
+            finish(row, first..first + per * (to - from), sums, out);
+        });
+        out
+    }
+}
+
+struct MatMul<'a> {
+    linear: &'a PackedLinear,
     /// The result stays in f32.
     wide: bool,
 }
 
-impl MatMul {
-    fn run(
-        &self,
-        (x, x_layout): (&CpuStorage, &Layout),
-        (w, w_layout): (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (t, k) = x_layout.shape().dims2()?;
-        let (n, w_k) = w_layout.shape().dims2()?;
-        if k != w_k {
-            candle_core::bail!("linear: input has {k} columns, the weight {w_k}");
-        }
-        let columns = by_dtype!(
-            x,
-            "linear",
-            products((x, x_layout), (w, w_layout), bias, (t, n, k))
-        )?;
-        let wide = self.wide || matches!(x, CpuStorage::F32(_));
-        Ok((rounded(&columns, t, n, wide), Shape::from((t, n))))
-    }
-}
-
-impl CustomOp2 for MatMul {
+impl CustomOp1 for MatMul<'_> {
     fn name(&self) -> &'static str {
         "linear"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, x_layout), (w, w_layout), None)
-    }
-}
-
-impl CustomOp3 for MatMul {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.run((x, x_layout), (w, w_layout), Some((bias, bias_layout)))
-    }
-}
-
-/// Weight rows of one task.
-pub(super) const ROWS: usize = 32;
-
-/// The products `[N, T]`, weight row by weight row: each row is widened once and meets every token.
-fn products<T: Element>(
-    (x, x_layout): (&CpuStorage, &Layout),
-    (w, w_layout): (&CpuStorage, &Layout),
-    bias: Option<(&CpuStorage, &Layout)>,
-    (t, n, k): (usize, usize, usize),
-) -> Result<Vec<f32>> {
-    let x = widened::<T>(x, x_layout)?;
-    let w = contiguous::<T>(w, w_layout)?;
-    let bias = bias
-        .map(|(storage, layout)| widened::<T>(storage, layout))
-        .transpose()?;
-    let mut columns = vec![0f32; n * t];
-    dense_products(&x, w, k, &mut columns);
-    if let Some(bias) = bias {
-        add_bias(&mut columns, &bias, t);
-    }
-    Ok(columns)
-}
-
-/// The products `[N, T]` of `x` `[T, K]` and `w` `[N, K]`.
-pub(super) fn dense_products<T: Element>(x: &[f32], w: &[T], k: usize, columns: &mut [f32]) {
-    let t = x.len() / k;
-    let simd = Simd::detect();
-    columns
-        .par_chunks_mut(ROWS * t)
-        .zip(w.par_chunks(ROWS * k))
-        .for_each(|(columns, w)| {
-            let mut wide = vec![0f32; k];
-            for (column, w) in columns.chunks_mut(t).zip(w.chunks(k)) {
-                wide.iter_mut()
-                    .zip(w)
-                    .for_each(|(wide, w)| *wide = w.widen());
-                dots(simd, x, &wide, column);
-            }
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (t, n) = (self.linear.rows_of_x(layout)?, self.linear.rows());
+        let storage = by_matrix!(self.linear, x, layout, |matrix, x| if self.wide {
+            f32::to_cpu_storage_owned(stored(self.linear, matrix, x))
+        } else {
+            same_type(self.linear, matrix, x)
         });
+        Ok((storage, Shape::from((t, n))))
+    }
 }
+
+fn same_type<T>(linear: &PackedLinear, matrix: &impl Multiply<T>, x: &[T]) -> CpuStorage
+where
+    T: Element + Default,
+{
+    let out: Vec<T> = stored(linear, matrix, x);
+    T::to_cpu_storage_owned(out)
+}
+
+fn stored<T: Element, O: Element + Default>(
+    linear: &PackedLinear,
+    matrix: &impl Multiply<T>,
+    x: &[T],
+) -> Vec<O> {
+    let simd = Simd::detect();
+    linear.run(
+        matrix,
+        x,
+        (linear.rows(), 1),
+        |_, columns, sums, out: &mut [O]| {
+            store(simd, sums, linear.bias(columns), out);
+        },
+    )
+}
+
+vectorized! {
+    /// `out = sums + bias`, rounded.
+    fn store<O: Element>(fused; sums: &[f32], bias: Option<&[f32]>, out: &mut [O]) {
+        let _ = fused;
+        match bias {
+            None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = O::round(*sum)),
+            Some(bias) => {
+                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
+                    *out = O::round(sum + bias);
+                }
+            }
+        }
+    }
+}
+
+/// A product that is added to a residual stream.
+struct Onto<'a> {
+    linear: &'a PackedLinear,
+    scale: f32,
+}
+
+impl CustomOp2 for Onto<'_> {
+    fn name(&self) -> &'static str {
+        "linear_onto"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = Shape::from((self.linear.rows_of_x(layout)?, self.linear.rows()));
+        if residual_layout.shape() != &shape {
+            bail!(
+                "linear_onto: the residual is {:?}, the result {shape:?}",
+                residual_layout.shape()
+            );
+        }
+        let storage = by_matrix!(self.linear, x, layout, |matrix, x| {
+            let residual = (residual, residual_layout);
+            self.add(matrix, x, residual)?
+        });
+        Ok((storage, shape))
+    }
+}
+
+impl Onto<'_> {
+    fn add<T: Element + Default>(
+        &self,
+        matrix: &impl Multiply<T>,
+        x: &[T],
+        (residual, layout): (&CpuStorage, &Layout),
+    ) -> Result<CpuStorage> {
+        let (linear, simd) = (self.linear, Simd::detect());
+        let residual = contiguous::<T>(residual, layout)?;
+        let n = linear.rows();
+        let out = linear.run(matrix, x, (n, 1), |row, columns, sums, out: &mut [T]| {
+            let residual = &residual[row * n + columns.start..][..columns.len()];
+            add(simd, sums, linear.bias(columns), residual, self.scale, out);
+        });
+        Ok(T::to_cpu_storage_owned(out))
+    }
+}
+
+vectorized! {
+    /// `out = residual + (sums + bias) · scale`, each step rounded.
+    fn add<O: Element>(
+        fused; sums: &[f32], bias: Option<&[f32]>, residual: &[O], scale: f32, out: &mut [O],
+    ) {
+        let _ = fused;
+        let added = |sum: f32, residual: O| {
+            let scaled = O::round(O::round(sum).widen() * scale);
+            O::round(residual.widen() + scaled.widen())
+        };
+        let places = out.iter_mut().zip(residual).zip(sums);
+        match bias {
+            None => places.for_each(|((out, residual), sum)| *out = added(*sum, *residual)),
+            Some(bias) => {
+                for (((out, residual), sum), bias) in places.zip(bias) {
+                    *out = added(sum + bias, *residual);
+                }
+            }
+        }
+    }
+}
+
+/// Gate and up projection at once.
+struct GatedMatMul<'a> {
+    linear: &'a PackedLinear,
+    activation: Activation,
+}
+
+impl CustomOp1 for GatedMatMul<'_> {
+    fn name(&self) -> &'static str {
+        "gated_linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (t, width) = (self.linear.rows_of_x(layout)?, self.linear.rows() / 2);
+        let storage = by_matrix!(self.linear, x, layout, |matrix, x| self.gate(matrix, x));
+        Ok((storage, Shape::from((t, width))))
+    }
+}
+
+impl GatedMatMul<'_> {
+    fn gate<T: Element + Default>(&self, matrix: &impl Multiply<T>, x: &[T]) -> CpuStorage {
+        let (linear, simd) = (self.linear, Simd::detect());
+        let out = linear.run(
+            matrix,
+            x,
+            (linear.rows(), 2),
+            |_, columns, sums, out: &mut [T]| {
+                let padded = columns.start..columns.start + sums.len();
+                let mut biased = [0f32; 4 * TILE];
+                let sums = match linear.bias(padded) {
+                    None => sums,
+                    Some(bias) => {
+                        let sums = sums.iter().zip(bias).map(|(sum, bias)| sum + bias);
+                        biased.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
+                        &biased[..]
+                    }
+                };
+                for (tiles, out) in sums.chunks(2 * TILE).zip(out.chunks_mut(TILE)) {
+                    activated(simd, self.activation, tiles.split_at(TILE), out);
+                }
+            },
+        );
+        T::to_cpu_storage_owned(out)
+    }
+}
+
+/// Rows of a quantized weight that make a task.
+pub(super) const ROWS: usize = 32;
 
 /// Adds `bias[n]` to row `n` of `columns`, `[N, T]`.
 pub(super) fn add_bias(columns: &mut [f32], bias: &[f32], t: usize) {
@@ -181,7 +547,7 @@ pub(super) fn rounded(columns: &[f32], t: usize, n: usize, wide: bool) -> CpuSto
     if wide {
         f32::to_cpu_storage_owned(transposed(columns, t, n, |value| value))
     } else {
-        bf16::to_cpu_storage_owned(transposed(columns, t, n, bf16::from_f32))
+        bf16::to_cpu_storage_owned(transposed(columns, t, n, bf16::round))
     }
 }
 
@@ -189,64 +555,4 @@ pub(super) fn rounded(columns: &[f32], t: usize, n: usize, wide: bool) -> CpuSto
 fn transposed<O>(columns: &[f32], t: usize, n: usize, round: impl Fn(f32) -> O) -> Vec<O> {
     let at = |index: usize| round(columns[(index % n) * t + index / n]);
     (0..t * n).map(at).collect()
-}
-
-/// `out[t] = x[t] · w` for every row of `x`, `[T, K]`, with the processor's instructions.
-fn dots(simd: Simd, x: &[f32], w: &[f32], out: &mut [f32]) {
-    match simd {
-        #[cfg(target_arch = "x86_64")]
-        #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `detect` returns `Avx512` only on a processor that has avx512f.
-        Simd::Avx512 => unsafe { dots_avx512(x, w, out) },
-        #[cfg(target_arch = "x86_64")]
-        #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and fma.
-        Simd::Avx2 => unsafe { dots_avx2(x, w, out) },
-        Simd::Portable => dots_in::<false>(x, w, out),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn dots_avx512(x: &[f32], w: &[f32], out: &mut [f32]) {
-    dots_in::<true>(x, w, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn dots_avx2(x: &[f32], w: &[f32], out: &mut [f32]) {
-    dots_in::<true>(x, w, out);
-}
-
-/// The loops, compiled for the features of the function they are inlined into.
-#[inline(always)]
-fn dots_in<const FUSED: bool>(x: &[f32], w: &[f32], out: &mut [f32]) {
-    for (x, out) in x.chunks_exact(w.len()).zip(out) {
-        *out = dot::<FUSED>(x, w);
-    }
-}
-
-/// Sums in 64 lanes, then the lanes in order, so that the result is the same for every batch.
-#[inline(always)]
-fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 64;
-    let (a_wide, a_rest) = a.as_chunks::<LANES>();
-    let (b_wide, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0f32; LANES];
-    for (a, b) in a_wide.iter().zip(b_wide) {
-        for lane in 0..LANES {
-            sums[lane] = multiply_add::<FUSED>(a[lane], b[lane], sums[lane]);
-        }
-    }
-    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        sums[lane] = multiply_add::<FUSED>(*a, *b, sums[lane]);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
 }

@@ -6,16 +6,16 @@
 
 mod attention;
 mod blocks;
-mod cache_write;
 mod elementwise;
 mod embedding;
 mod experts;
+mod heads;
 mod kernels;
 mod layer_norm;
 mod linear;
 mod norm;
-mod rotary;
-mod simd;
+mod packed;
+mod packed_q8;
 mod stacked;
 mod team;
 
@@ -24,14 +24,13 @@ use half::bf16;
 
 pub(super) use attention::PagedAttention;
 pub(super) use blocks::{BlockMatrix, BlockType};
-pub(super) use cache_write::CacheWrite;
 pub(super) use elementwise::{Activate, AddScaled, GatedMul, LogitsScale, Scale};
 pub(super) use embedding::Embedding;
 pub(super) use experts::{Expert, Experts};
+pub(super) use heads::{Heads, HeadsNorm, KvWrite, Queries, Turn, kv_block_numbers};
 pub(super) use layer_norm::LayerNorm;
-pub(super) use linear::Linear;
+pub(super) use linear::{GatedLinear, Linear};
 pub(super) use norm::RmsNorm;
-pub(super) use rotary::Rotary;
 pub(super) use stacked::Part;
 
 /// A number that weights and activations are stored as; arithmetic is in f32.
@@ -59,7 +58,7 @@ impl Element for bf16 {
     }
     #[inline(always)]
     fn round(value: f32) -> Self {
-        bf16::from_f32(value)
+        kernels::math::round_bf16(value)
     }
 }
 

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{Element, by_dtype, contiguous};
+use super::{
+    Element, by_dtype, contiguous,
+    elementwise::by_rows,
+    kernels::simd::{Simd, multiply_add, vectorized},
+};
 use crate::model::config::NormConfig;
 
 /// `x / sqrt(mean(x²) + eps) · w` (Zhang & Sennrich 2019), `w` `[D]`.
@@ -40,6 +44,11 @@ impl RmsNorm {
     pub(in crate::model) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.apply_op1_no_bwd(self)
     }
+
+    /// One row, `[D]` → `[D]`.
+    pub(super) fn row<T: Element>(&self, simd: Simd, x: &[T], out: &mut [T]) {
+        norm(simd, x, &self.weight, self.eps, self.weight_in_f32, out);
+    }
 }
 
 impl CustomOp1 for RmsNorm {
@@ -60,18 +69,46 @@ impl CustomOp1 for RmsNorm {
     }
 }
 
-fn rms_norm<T: Element>(op: &RmsNorm, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
-    let (x, w) = (contiguous::<T>(x, layout)?, op.weight.as_slice());
-    let mut out = Vec::with_capacity(x.len());
-    for row in x.chunks(w.len()) {
-        let squares: f32 = row.iter().map(|v| v.widen() * v.widen()).sum();
-        let scale = 1.0 / (squares / w.len() as f32 + op.eps).sqrt();
-        let products = row.iter().zip(w);
-        if op.weight_in_f32 {
-            out.extend(products.map(|(x, w)| T::round(x.widen() * scale * w)));
+fn rms_norm<T: Element + Send + Sync>(
+    op: &RmsNorm,
+    x: &CpuStorage,
+    layout: &Layout,
+) -> Result<CpuStorage> {
+    let x = contiguous::<T>(x, layout)?;
+    let (width, simd) = (op.weight.len(), Simd::detect());
+    let out = by_rows(x.len() / width.max(1), width, |row, out: &mut [T]| {
+        op.row(simd, &x[row * width..][..width], out);
+    });
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+vectorized! {
+    fn norm<T: Element>(
+        fused; x: &[T], w: &[f32], eps: f32, weight_in_f32: bool, out: &mut [T],
+    ) {
+        let scale = 1.0 / (squares(fused, x) / w.len() as f32 + eps).sqrt();
+        let places = out.iter_mut().zip(x).zip(w);
+        if weight_in_f32 {
+            places.for_each(|((out, x), w)| *out = T::round(x.widen() * scale * w));
         } else {
-            out.extend(products.map(|(x, w)| T::round(T::round(x.widen() * scale).widen() * w)));
+            for ((out, x), w) in places {
+                *out = T::round(T::round(x.widen() * scale).widen() * w);
+            }
         }
     }
-    Ok(T::to_cpu_storage_owned(out))
+}
+
+/// The sum of squares: in 16 lanes, then the lanes in order.
+#[inline(always)]
+fn squares<T: Element>(fused: bool, x: &[T]) -> f32 {
+    const LANES: usize = 16;
+    let (wide, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0f32; LANES];
+    for numbers in wide {
+        for (sum, number) in sums.iter_mut().zip(numbers) {
+            *sum = multiply_add(fused, number.widen(), number.widen(), *sum);
+        }
+    }
+    let rest: f32 = rest.iter().map(|x| x.widen() * x.widen()).sum();
+    sums.iter().sum::<f32>() + rest
 }

@@ -1,7 +1,10 @@
 //! Weights in 8 bits (GGML's `q8_0`), packed once, and the products with them. Activations are rounded to 8 bits likewise, in
 //! blocks of 32 with a scale in f32, when they meet the weights.
 
-use std::{ops::Range, sync::Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use candle_core::{Result, bail};
 use memmap2::MmapMut;
@@ -15,14 +18,17 @@ use super::{
             TileMut, multiply, quantize_blocks,
         },
     },
+    linear::Multiply,
     packed::memory,
     team::team,
 };
 
+/// Most units of a task.
+const TASK_UNITS: usize = 2;
 /// Tiles that are quantized at a time: few numbers in f32, and few calls for them.
 const QUANTIZED_TILES: usize = 4;
-/// Blocks of all tokens of a group that are quantized in a task.
-const QUANTIZED_BLOCKS: usize = 1024;
+/// Blocks of activations that are quantized in a task.
+const QUANTIZED_BLOCKS: usize = 256;
 
 /// A matrix `[N, K]` in 8 bits, in tiles of 16 rows. Rows up to the next multiple of 16 are zeros.
 #[derive(Debug)]
@@ -42,7 +48,10 @@ impl PackedQ8 {
     ) -> Result<Self> {
         let row_bytes = columns / BLOCK * BLOCK_BYTES;
         if !columns.is_multiple_of(BLOCK) || bytes.len() != rows * row_bytes {
-            bail!("{} bytes are no {rows} rows of {columns} weights in q8_0", bytes.len());
+            bail!(
+                "{} bytes are no {rows} rows of {columns} weights in q8_0",
+                bytes.len()
+            );
         }
         Self::pack((rows, columns), 1, |rows, tiles| {
             for (row, lane) in rows.zip(0..) {
@@ -163,11 +172,159 @@ impl PackedQ8 {
         }
     }
 
-    /// Appends the numbers of a row.
-    pub(in crate::model) fn row(&self, row: usize, out: &mut Vec<f32>) {
-        let from = out.len();
-        out.resize(from + self.columns, 0.0);
-        self.tile(row / TILE).row(row % TILE, &mut out[from..]);
+    /// Writes the numbers of a row to `out`, which has room for all of them.
+    pub(super) fn row(&self, row: usize, out: &mut [f32]) {
+        self.tile(row / TILE).row(row % TILE, out);
+    }
+}
+
+/// Packed matrices that a layer multiplies with at once.
+#[derive(Debug, Clone)]
+pub(super) struct Q8Rows {
+    /// Pairs of tiles, and tiles without another.
+    units: Arc<[Unit]>,
+    parts: Vec<Arc<PackedQ8>>,
+    columns: usize,
+    rows: usize,
+}
+
+/// Tiles whose products are handed on together.
+#[derive(Debug, Clone, Copy)]
+struct Unit {
+    /// Where their products begin in a row of the result.
+    first: usize,
+    /// Products that count.
+    width: usize,
+    /// Each by its part, and its number there.
+    tiles: (TileAt, Option<TileAt>),
+}
+
+type TileAt = (usize, usize);
+
+impl Q8Rows {
+    /// Of matrices one below the other.
+    pub(super) fn stacked(parts: Vec<Arc<PackedQ8>>) -> Result<Self> {
+        let mut units = Vec::new();
+        let mut above = 0;
+        for (part, matrix) in parts.iter().enumerate() {
+            for tile in (0..matrix.tiles()).step_by(2) {
+                let other = (tile + 1 < matrix.tiles()).then_some((part, tile + 1));
+                units.push(Unit {
+                    first: above + tile * TILE,
+                    width: (2 * TILE).min(matrix.rows() - tile * TILE),
+                    tiles: ((part, tile), other),
+                });
+            }
+            above += matrix.rows();
+        }
+        Self::of(parts, units)
+    }
+
+    /// Of gate and up projection, `F` rows each, in two matrices or one above the other in one: tiles of both take turns in the
+    /// result, as in [`PackedMatrix::pack_gated`](super::packed::PackedMatrix::pack_gated). `None`: the first of one matrix ends
+    /// within a tile.
+    pub(super) fn gated(parts: &[Arc<PackedQ8>]) -> Result<Option<Self>> {
+        let (half, up) = match parts {
+            [gate, up] if gate.rows() == up.rows() => (gate.rows(), (1, 0)),
+            [both] if both.rows().is_multiple_of(2 * TILE) => {
+                (both.rows() / 2, (0, both.tiles() / 2))
+            }
+            _ => return Ok(None),
+        };
+        let unit = |tile: usize| Unit {
+            first: 2 * TILE * tile,
+            width: 2 * TILE,
+            tiles: ((0, tile), Some((up.0, up.1 + tile))),
+        };
+        let units = (0..half.div_ceil(TILE)).map(unit).collect();
+        Self::of(parts.to_vec(), units).map(Some)
+    }
+
+    fn of(parts: Vec<Arc<PackedQ8>>, units: Vec<Unit>) -> Result<Self> {
+        let columns = parts.first().map_or(0, |part| part.columns());
+        if let Some(other) = parts.iter().find(|part| part.columns() != columns) {
+            bail!(
+                "rows of {columns} and of {} weights in one layer",
+                other.columns()
+            );
+        }
+        let rows = parts.iter().map(|part| part.rows()).sum();
+        let units = units.into();
+        Ok(Self {
+            units,
+            parts,
+            columns,
+            rows,
+        })
+    }
+
+    /// Rows.
+    pub(super) fn count(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers of each.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn tile(&self, (part, tile): TileAt) -> Tile<'_> {
+        self.parts[part].tile(tile)
+    }
+
+    fn multiply(
+        &self,
+        instructions: Instructions,
+        unit: &Unit,
+        x: &QuantizedRows,
+        finish: &impl Fn(usize, usize, &[f32]),
+    ) {
+        let &Unit {
+            first,
+            width,
+            tiles: (tile, other),
+        } = unit;
+        for group in x.groups() {
+            match other {
+                Some(other) => {
+                    let tiles = [self.tile(tile), self.tile(other)];
+                    multiply(instructions, tiles, group, |token, products| {
+                        finish(token, first, &products.as_flattened()[..width]);
+                    });
+                }
+                None => multiply(
+                    instructions,
+                    [self.tile(tile)],
+                    group,
+                    |token, [products]| {
+                        finish(token, first, &products[..width]);
+                    },
+                ),
+            }
+        }
+    }
+}
+
+impl<T: Element> Multiply<T> for Q8Rows {
+    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
+        let instructions = Instructions::detect();
+        let x = QuantizedRows::new(instructions, x, self.columns);
+        let count = task_units(self.units.len(), x.rows());
+        team().run(self.units.len().div_ceil(count), |task| {
+            let units = task * count..self.units.len().min((task + 1) * count);
+            for unit in &self.units[units] {
+                self.multiply(instructions, unit, &x, finish);
+            }
+        });
+    }
+}
+
+/// Units of a task: several where little is done with each, as long as there are tasks for everyone.
+fn task_units(units: usize, rows: usize) -> usize {
+    if rows <= GROUP && units >= TASK_UNITS * 4 * team().threads() {
+        TASK_UNITS
+    } else {
+        1
     }
 }
 
@@ -186,7 +343,7 @@ impl QuantizedRows {
         let mut blocks = vec![Block::ZERO; rows * per_row];
         let places = Disjoint::new(&mut blocks);
         // A group's blocks are shared out too: one group may be all there is.
-        let per_task = QUANTIZED_BLOCKS / GROUP;
+        let per_task = QUANTIZED_BLOCKS / rows.clamp(1, GROUP);
         let per_group = per_row.div_ceil(per_task);
         team().run(rows.div_ceil(GROUP) * per_group, |task| {
             let (group, part) = (task / per_group, task % per_group);
@@ -200,7 +357,15 @@ impl QuantizedRows {
             let numbers = &x[tokens.start * columns..tokens.end * columns];
             quantize_blocks(instructions, (numbers, columns), these.start, places);
         });
-        Self { blocks, rows, columns }
+        Self {
+            blocks,
+            rows,
+            columns,
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
@@ -212,3 +377,7 @@ impl QuantizedRows {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "packed_q8_tests.rs"]
+mod tests;

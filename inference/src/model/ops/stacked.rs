@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::{
     BlockMatrix,
     blocks::Activations,
-    by_dtype, contiguous,
-    linear::{add_bias, dense_products, rounded, widened},
+    by_dtype,
+    linear::{PackedLinear, add_bias, rounded, widened},
 };
 
-/// Rows of a stacked weight.
+/// Rows of a stacked weight, as they are loaded.
 #[derive(Debug, Clone)]
 pub(in crate::model) enum Part {
     /// `[N, K]` in f32 or bf16.
@@ -21,43 +21,32 @@ pub(in crate::model) enum Part {
     Quantized(Arc<BlockMatrix>),
 }
 
-impl Part {
-    fn rows_and_columns(&self) -> Result<(usize, usize)> {
-        match self {
-            Self::Dense(weight) => weight.dims2(),
-            Self::Quantized(weight) => Ok((weight.rows(), weight.columns())),
-        }
-    }
-
-    /// The products `[N, T]` with the activations.
-    fn products(&self, x: &Activations<'_>, columns: &mut [f32]) -> Result<()> {
-        match self {
-            Self::Quantized(weight) => weight.products(x, columns),
-            Self::Dense(weight) => {
-                let (storage, layout) = weight.storage_and_layout();
-                let Storage::Cpu(storage) = &*storage else {
-                    bail!("stacked linear takes weights in memory");
-                };
-                by_dtype!(storage, "linear", dense(x, (storage, layout), columns))?;
-            }
-        }
-        Ok(())
-    }
+/// Rows of a stacked weight, ready to be multiplied.
+#[derive(Debug, Clone)]
+pub(super) enum Rows {
+    Packed(PackedLinear),
+    Quantized(Arc<BlockMatrix>),
 }
 
-fn dense<T: super::Element>(
-    x: &Activations<'_>,
-    (storage, layout): (&CpuStorage, &Layout),
-    columns: &mut [f32],
-) -> Result<()> {
-    let weight = contiguous::<T>(storage, layout)?;
-    dense_products(x.wide(), weight, x.columns(), columns);
-    Ok(())
+impl Rows {
+    pub(super) fn new(part: Part) -> Result<Self> {
+        Ok(match part {
+            Part::Dense(weight) => Self::Packed(PackedLinear::new(&weight)?),
+            Part::Quantized(weight) => Self::Quantized(weight),
+        })
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Packed(linear) => linear.rows(),
+            Self::Quantized(weight) => weight.rows(),
+        }
+    }
 }
 
 /// `y = x · Wᵀ + b`, accumulated in f32.
 pub(super) struct StackedMatMul<'a> {
-    pub(super) parts: &'a [Part],
+    pub(super) parts: &'a [Rows],
     pub(super) bias: Option<&'a Tensor>,
     /// The result stays in f32.
     pub(super) wide: bool,
@@ -74,13 +63,26 @@ impl CustomOp1 for StackedMatMul<'_> {
         let activations = Activations::new(&wide, k);
         let mut columns = Vec::new();
         for part in self.parts {
-            let (rows, columns_of_part) = part.rows_and_columns()?;
-            if columns_of_part != k {
-                bail!("linear: input has {k} columns, the weight {columns_of_part}");
-            }
-            let from = columns.len();
+            let (from, rows) = (columns.len(), part.count());
             columns.resize(from + rows * t, 0.0);
-            part.products(&activations, &mut columns[from..])?;
+            let columns = &mut columns[from..];
+            match part {
+                Rows::Quantized(weight) if weight.columns() != k => {
+                    bail!(
+                        "linear: input has {k} columns, the weight {}",
+                        weight.columns()
+                    )
+                }
+                Rows::Quantized(weight) => weight.products(&activations, columns),
+                Rows::Packed(linear) => {
+                    let sums = linear.wide(x, layout)?;
+                    let places = columns.chunks_mut(t).enumerate();
+                    places.for_each(|(row, place)| {
+                        let sums = sums.iter().skip(row).step_by(rows);
+                        place.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum);
+                    });
+                }
+            }
         }
         if let Some(bias) = self.bias {
             let bias = bias.to_dtype(candle_core::DType::F32)?.to_vec1()?;

@@ -64,7 +64,7 @@ proptest! {
                 (0..k).map(|c| xs[i * k + c] * ws[j * k + c]).sum::<f32>() + bs[j]
             };
             let expected: Vec<f32> = (0..t * n).map(|at| dot(at / n, at % n)).collect();
-            let linear = Linear::new(w, Some(bias));
+            let linear = Linear::new(&w, Some(bias)).unwrap();
             assert_close(&linear.forward(&x).unwrap(), &expected, dtype, "linear");
             assert_close(&linear.forward_wide(&x).unwrap(), &expected, DType::F32, "wide linear");
         }
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn a_row_of_linear_does_not_depend_on_the_others(t in 2usize..9, k in 1usize..200, seed: u64) {
         for dtype in DTYPES {
-            let linear = Linear::new(random(seed, &[48, k], dtype), None);
+            let linear = Linear::new(&random(seed, &[48, k], dtype), None).unwrap();
             let x = random(seed ^ 1, &[t, k], dtype);
             let all = numbers(&linear.forward(&x).unwrap());
             let alone = linear.forward(&x.narrow(0, t - 1, 1).unwrap().contiguous().unwrap());
@@ -123,34 +123,6 @@ proptest! {
                 let seen = x.apply_op1_no_bwd(&GatedMul(activation)).unwrap();
                 assert_close(&seen, &expected, dtype, "gated_mul");
             }
-        }
-    }
-
-    #[test]
-    fn rotary_turns_pairs_by_the_angle_of_their_position(t in 1usize..6, heads in 1usize..4, seed: u64) {
-        let (dim, still) = (8, 3);
-        let rope = crate::model::rope::RopeParameters {
-            theta: 10_000.0,
-            dim,
-            kind: crate::model::rope::RopeKind::Default,
-        };
-        let (table, width) = (std::sync::Arc::new(rope.table(32, 32)), dim + still);
-        let positions: Vec<u32> = (0..t as u32).map(|i| (i * 7 + seed as u32 % 5) % 32).collect();
-        for dtype in DTYPES {
-            let x = random(seed, &[t, heads, width], dtype);
-            let xs = numbers(&x);
-            let mut expected = xs.clone();
-            for (row, x) in xs.chunks(width).enumerate() {
-                for i in 0..dim / 2 {
-                    let frequency = 10_000f64.powf(-2.0 * i as f64 / dim as f64);
-                    let angle = f64::from(positions[row / heads]) * frequency;
-                    let (a, b) = (f64::from(x[i]), f64::from(x[i + dim / 2]));
-                    expected[row * width + i] = (a * angle.cos() - b * angle.sin()) as f32;
-                    expected[row * width + i + dim / 2] = (b * angle.cos() + a * angle.sin()) as f32;
-                }
-            }
-            let op = Rotary { table: table.clone(), dim, positions: &positions };
-            assert_close(&x.apply_op1_no_bwd(&op).unwrap(), &expected, dtype, "rotary");
         }
     }
 
@@ -247,8 +219,36 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
     let total: usize = lens.iter().map(blocks_of).sum();
     let mut free: Vec<u32> = (0..total as u32).rev().collect();
     free.rotate_left(total / 2);
-    let shape = [total, BLOCK_TOKENS, kv_heads, dim];
-    let (keys, values) = (random(seed, &shape, dtype), random(seed ^ 1, &shape, dtype));
+    let shape = (total, kv_block_numbers(kv_heads, dim));
+    let cache = Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
+    let write = |batch: &Batch, kv: &Tensor| {
+        let keys = Heads {
+            first: 0,
+            count: kv_heads,
+            dim,
+            norm: HeadsNorm::None,
+            turn: None,
+            positions: &batch.positions,
+        };
+        let write = KvWrite {
+            keys,
+            first_value: kv_heads,
+            slot_mapping: &batch.slot_mapping,
+        };
+        cache.inplace_op2(kv, &write).unwrap();
+    };
+    // What a request that failed may leave.
+    let mut failed = Batch::default();
+    failed.clear();
+    failed.block_table_width = total;
+    let all: Vec<u32> = (0..total as u32).collect();
+    failed.push(&vec![0; total * BLOCK_TOKENS], 0, &all, false);
+    let nan = Tensor::full(
+        f32::NAN,
+        (total * BLOCK_TOKENS, 2 * kv_heads * dim),
+        &Device::Cpu,
+    );
+    write(&failed, &nan.unwrap().to_dtype(dtype).unwrap());
     let mut batch = Batch::default();
     batch.clear();
     batch.block_table_width = lens.iter().map(blocks_of).max().unwrap();
@@ -256,41 +256,58 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
         let blocks = free.split_off(free.len() - blocks_of(len));
         batch.push(&vec![0; len.1], len.0, &blocks, true);
     }
+    // What was computed in earlier steps, then this step: keys and values of every position.
+    let mut past = batch.clone();
+    past.clear();
+    past.block_table_width = batch.block_table_width;
+    let mut written = Vec::new();
+    for (sequence, len) in lens.iter().enumerate() {
+        let table = &batch.block_tables[sequence * batch.block_table_width..];
+        past.push(&vec![0; len.0], 0, &table[..blocks_of(len)], false);
+        written.push(random(
+            seed ^ (3 + sequence as u64),
+            &[len.0 + len.1, 2 * kv_heads * dim],
+            dtype,
+        ));
+    }
     let tokens = batch.input_ids.len();
-    let (q, k, v) = (
-        random(seed ^ 2, &[tokens, heads, dim], dtype),
-        random(seed ^ 3, &[tokens, kv_heads, dim], dtype),
-        random(seed ^ 4, &[tokens, kv_heads, dim], dtype),
-    );
-    let write = CacheWrite {
-        slot_mapping: &batch.slot_mapping,
+    let q = random(seed ^ 2, &[tokens, heads, dim], dtype);
+    let rows = |from: &dyn Fn(&(usize, usize)) -> std::ops::Range<usize>| {
+        let parts: Vec<Tensor> = lens
+            .iter()
+            .zip(&written)
+            .map(|(len, written)| {
+                let range = from(len);
+                written.narrow(0, range.start, range.len()).unwrap()
+            })
+            .collect();
+        Tensor::cat(&parts, 0).unwrap()
     };
-    keys.inplace_op2(&k, &write).unwrap();
-    values.inplace_op2(&v, &write).unwrap();
+    write(&past, &rows(&|len| 0..len.0));
+    write(&batch, &rows(&|len| len.0..len.0 + len.1));
     let op = PagedAttention {
         batch: &batch,
+        kv_heads,
         causal,
         scale: 0.25,
         softcap,
         window,
     };
-    let seen = q.apply_op3_no_bwd(&keys, &values, &op).unwrap();
+    let seen = q.apply_op2_no_bwd(&cache, &op).unwrap();
 
-    let (qs, ks, vs) = (numbers(&q), numbers(&keys), numbers(&values));
+    let qs = numbers(&q);
     let mut expected = Vec::new();
     for (sequence, &(past, new)) in lens.iter().enumerate() {
-        let table = &batch.block_tables[sequence * batch.block_table_width..];
-        let at = |position: usize, head: usize| {
-            let slot =
-                table[position / BLOCK_TOKENS] as usize * BLOCK_TOKENS + position % BLOCK_TOKENS;
-            (slot * kv_heads + head) * dim
-        };
+        let kv = numbers(&written[sequence]);
+        let key =
+            |position: usize, head: usize| &kv[(position * 2 * kv_heads + head) * dim..][..dim];
+        let value = |position: usize, head: usize| key(position, kv_heads + head);
         for row in 0..new {
             let token = batch.cu_seqlens_q[sequence] as usize + row;
             for head in 0..heads {
                 let q = &qs[(token * heads + head) * dim..][..dim];
                 let score = |p: usize| -> f32 {
-                    let products = (0..dim).map(|d| q[d] * ks[at(p, head / group) + d]);
+                    let products = q.iter().zip(key(p, head / group)).map(|(q, k)| q * k);
                     let score = products.sum::<f32>() * 0.25;
                     softcap.map_or(score, |cap| cap * (score / cap).tanh())
                 };
@@ -302,7 +319,7 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
                 expected.extend((0..dim).map(|d| {
                     let products = weights.iter().enumerate();
                     products
-                        .map(|(p, w)| w * vs[at(p, head / group) + d])
+                        .map(|(p, w)| w * value(p, head / group)[d])
                         .sum::<f32>()
                         / total
                 }));

@@ -45,11 +45,11 @@ pub(in crate::model::ops) fn quantize_blocks<T: Element>(
     match instructions {
         #[cfg(target_arch = "x86_64")]
         #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `Instructions::all` lists `Avx512Vnni` only on a processor that has these features.
+        // SAFETY: `detect` returns `Avx512Vnni` only on a processor that has these features.
         Instructions::Avx512Vnni => unsafe { blocks_avx512((numbers, columns), first, blocks) },
         #[cfg(target_arch = "x86_64")]
         #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `Instructions::all` lists `Avx2` only on a processor that has it.
+        // SAFETY: `detect` returns `Avx2` only on a processor that has it.
         Instructions::Avx2 => unsafe { blocks_avx2((numbers, columns), first, blocks) },
         Instructions::Portable => blocks_in((numbers, columns), first, blocks),
     }

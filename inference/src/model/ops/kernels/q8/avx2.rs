@@ -3,7 +3,11 @@
 
 use std::{arch::x86_64::*, array::from_mut, array::from_ref};
 
-use super::{GROUP, QUADS, TILE, activations::Block, weights::{Line, Scales, Tile}};
+use super::{
+    GROUP, QUADS, TILE,
+    activations::Block,
+    weights::{Line, Scales, Tile},
+};
 
 /// Rows of half a tile: what a vector holds.
 const HALF: usize = TILE / 2;
@@ -19,7 +23,12 @@ pub(super) fn multiply<'a>(
 ) {
     let tokens = places.len();
     let mut sums = [[0f32; TILE]; GROUP];
-    for ((lines, scales), x) in tile.lines.iter().zip(tile.scales).zip(x.chunks_exact(tokens)) {
+    for ((lines, scales), x) in tile
+        .lines
+        .iter()
+        .zip(tile.scales)
+        .zip(x.chunks_exact(tokens))
+    {
         let (fours, rest) = x.as_chunks::<CHAINS>();
         for half in 0..2 {
             let scales = widened(scales, half);
@@ -60,7 +69,10 @@ fn add_block<const M: usize>(
         let scale = _mm256_mul_ps(scales, _mm256_set1_ps(x.scale));
         let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), scale);
         let at = sums[half * HALF..][..HALF].as_mut_ptr();
-        #[expect(unsafe_code, reason = "vectors are loaded and stored through a pointer")]
+        #[expect(
+            unsafe_code,
+            reason = "vectors are loaded and stored through a pointer"
+        )]
         // SAFETY: the slice has eight floats; neither needs alignment.
         unsafe {
             _mm256_storeu_ps(at, _mm256_add_ps(_mm256_loadu_ps(at), product));

@@ -1,8 +1,12 @@
 //! The products with `vpdpbusd`: 64 products of bytes, added up in fours.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, ptr::from_ref};
 
-use super::{GROUP, QUADS, TILE, activations::Block, weights::{Line, Scales, Tile}};
+use super::{
+    GROUP, QUADS, TILE,
+    activations::Block,
+    weights::{Line, Scales, Tile},
+};
 
 /// Blocks whose weights are fetched ahead.
 const AHEAD: usize = 8;
@@ -71,7 +75,9 @@ fn store<'a>(
     for (place, sums) in places.zip(sums) {
         #[expect(unsafe_code, reason = "a vector is stored through a pointer")]
         // SAFETY: a place is 16 floats; the store needs no alignment.
-        unsafe { _mm512_storeu_ps(place.as_mut_ptr(), sums) }
+        unsafe {
+            _mm512_storeu_ps(place.as_mut_ptr(), sums)
+        }
     }
 }
 
@@ -81,7 +87,7 @@ fn loaded(line: &Line) -> __m512i {
     #[expect(unsafe_code, reason = "a vector is loaded through a pointer")]
     // SAFETY: a line is 64 bytes, aligned to 64.
     unsafe {
-        _mm512_load_si512(std::ptr::from_ref(line).cast())
+        _mm512_load_si512(from_ref(line).cast())
     }
 }
 
@@ -90,7 +96,7 @@ fn loaded(line: &Line) -> __m512i {
 fn widened(scales: &Scales) -> __m512 {
     #[expect(unsafe_code, reason = "a vector is loaded through a pointer")]
     // SAFETY: the scales are 32 bytes, aligned to 32.
-    let halves = unsafe { _mm256_load_si256(std::ptr::from_ref(scales).cast()) };
+    let halves = unsafe { _mm256_load_si256(from_ref(scales).cast()) };
     _mm512_cvtph_ps(halves)
 }
 
@@ -99,13 +105,7 @@ fn widened(scales: &Scales) -> __m512 {
 #[inline]
 fn fetch_ahead(lines: &[Line; QUADS], scales: &Scales) {
     for line in lines {
-        let ahead = std::ptr::from_ref(line).wrapping_add(AHEAD * QUADS);
-        #[expect(unsafe_code, reason = "fetching takes a pointer")]
-        // SAFETY: fetching reads nothing and never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) }
+        _mm_prefetch::<_MM_HINT_T0>(from_ref(line).wrapping_add(AHEAD * QUADS).cast());
     }
-    let ahead = std::ptr::from_ref(scales).wrapping_add(AHEAD);
-    #[expect(unsafe_code, reason = "fetching takes a pointer")]
-    // SAFETY: as above.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) }
+    _mm_prefetch::<_MM_HINT_T0>(from_ref(scales).wrapping_add(AHEAD).cast());
 }

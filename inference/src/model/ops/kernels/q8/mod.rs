@@ -18,7 +18,6 @@ mod weights;
 pub(in crate::model::ops) use activations::{Block, Group, quantize_blocks};
 pub(in crate::model::ops) use weights::{BLOCK_BYTES, Lines, Scales, Tile, TileMut};
 
-
 /// Numbers that share a scale.
 pub(in crate::model::ops) const BLOCK: usize = 32;
 /// Output rows of a tile.
@@ -46,26 +45,33 @@ pub(in crate::model::ops) enum Instructions {
 impl Instructions {
     /// The best that the processor has.
     pub(in crate::model::ops) fn detect() -> Self {
-        *Self::all().first().expect("the portable ones are always there")
-    }
-
-    /// All that the processor has, the best first.
-    pub(in crate::model::ops) fn all() -> Vec<Self> {
-        let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vnni")
             {
-                all.push(Self::Avx512Vnni);
+                return Self::Avx512Vnni;
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-                all.push(Self::Avx2);
+                return Self::Avx2;
             }
         }
-        all.push(Self::Portable);
-        all
+        Self::Portable
+    }
+
+    /// All that this processor has, the best first: for tests.
+    #[cfg(test)]
+    pub(in crate::model::ops) fn available() -> Vec<Self> {
+        let all = [
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            Self::Portable,
+        ];
+        let best = Self::detect();
+        all.into_iter().skip_while(|one| *one != best).collect()
     }
 }
 
@@ -83,7 +89,9 @@ pub(in crate::model::ops) fn multiply<const N: usize>(
         let places = products.iter_mut().map(|all| &mut all[at]);
         multiply_tile(instructions, tile, x.blocks, places);
     }
-    x.tokens.zip(products).for_each(|(token, products)| done(token, products));
+    x.tokens
+        .zip(products)
+        .for_each(|(token, products)| done(token, products));
 }
 
 /// One tile with a group of tokens, whose blocks lie beside each other: first of all the first, then of all the second. Each
@@ -97,11 +105,11 @@ fn multiply_tile<'a>(
     match instructions {
         #[cfg(target_arch = "x86_64")]
         #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `all` lists `Avx512Vnni` only on a processor that has avx512f, avx512bw and avx512vnni.
+        // SAFETY: `detect` returns `Avx512Vnni` only on a processor that has avx512f, avx512bw and avx512vnni.
         Instructions::Avx512Vnni => unsafe { avx512::multiply(tile, x, places) },
         #[cfg(target_arch = "x86_64")]
         #[expect(unsafe_code, reason = "the processor's features were detected")]
-        // SAFETY: `all` lists `Avx2` only on a processor that has avx2 and f16c.
+        // SAFETY: `detect` returns `Avx2` only on a processor that has avx2 and f16c.
         Instructions::Avx2 => unsafe { avx2::multiply(tile, x, places) },
         Instructions::Portable => portable::multiply(tile, x, places),
     }

@@ -12,7 +12,12 @@ pub(super) fn multiply<'a>(
     let tokens = places.len();
     let mut all = [[0f32; TILE]; GROUP];
     let sums = &mut all[..tokens];
-    for ((lines, scales), x) in tile.lines.iter().zip(tile.scales).zip(x.chunks_exact(tokens)) {
+    for ((lines, scales), x) in tile
+        .lines
+        .iter()
+        .zip(tile.scales)
+        .zip(x.chunks_exact(tokens))
+    {
         let scales = scales.0.map(f16::to_f32);
         for (sums, x) in sums.iter_mut().zip(x) {
             let mut dots = [x.correction; TILE];

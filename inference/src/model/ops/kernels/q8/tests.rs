@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{weights::BLOCK_BYTES, *};
+use super::*;
 
 /// Random numbers in ±1, the same for a seed.
 fn random(seed: u64, count: usize) -> Vec<f32> {
@@ -26,9 +26,38 @@ fn ggml(seed: u64, rows: usize, columns: usize) -> Vec<u8> {
     bytes
 }
 
-fn packed(bytes: &[u8], (rows, columns): (usize, usize)) -> PackedQ8 {
-    let row_bytes = columns / BLOCK * BLOCK_BYTES;
-    PackedQ8::from_ggml((rows, columns), |row| &bytes[row * row_bytes..][..row_bytes])
+/// A tile of up to 16 rows.
+struct Packed {
+    lines: Vec<Lines>,
+    scales: Vec<Scales>,
+}
+
+impl Packed {
+    fn of(rows: usize, columns: usize, set: impl Fn(&mut TileMut<'_>, usize)) -> Self {
+        let blocks = columns / BLOCK;
+        let mut packed = Self {
+            lines: vec![[weights::Line([[0; QUAD]; TILE]); QUADS]; blocks],
+            scales: vec![Scales([f16::ZERO; TILE]); blocks],
+        };
+        let (lines, scales) = (&mut packed.lines[..], &mut packed.scales[..]);
+        let mut tile = TileMut { lines, scales };
+        tile.clear();
+        (0..rows).for_each(|row| set(&mut tile, row));
+        packed
+    }
+
+    fn ggml(bytes: &[u8], columns: usize) -> Self {
+        let row_bytes = columns / BLOCK * BLOCK_BYTES;
+        let row = |row: usize| &bytes[row * row_bytes..][..row_bytes];
+        Self::of(bytes.len() / row_bytes, columns, |tile, lane| {
+            tile.set_ggml(lane, row(lane))
+        })
+    }
+
+    fn tile(&self) -> Tile<'_> {
+        let (lines, scales) = (&self.lines[..], &self.scales[..]);
+        Tile { lines, scales }
+    }
 }
 
 /// One token's product with one row, block by block.
@@ -36,7 +65,11 @@ fn product(row: &[u8], x: &[f32]) -> f32 {
     let mut sum = 0.0;
     for (w, x) in row.chunks(BLOCK_BYTES).zip(x.chunks(BLOCK)) {
         let greatest = x.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
-        let inverse = if greatest == 0.0 { 0.0 } else { 127.0 / greatest };
+        let inverse = if greatest == 0.0 {
+            0.0
+        } else {
+            127.0 / greatest
+        };
         let products = w[2..].iter().zip(x).map(|(&w, x)| {
             let rounded = (x * inverse).round_ties_even();
             i32::from(w as i8) * rounded as i32
@@ -47,18 +80,34 @@ fn product(row: &[u8], x: &[f32]) -> f32 {
     sum
 }
 
-/// The products `[T, N]`.
-fn products(instructions: Instructions, weights: &PackedQ8, x: &[f32]) -> Vec<f32> {
-    let (rows, columns) = (weights.rows(), weights.columns());
-    let x = QuantizedRows::new(instructions, x, columns);
-    let mut out = vec![0.0; x.rows() * rows];
-    for tile in 0..weights.tiles() {
-        let first = tile * TILE;
-        let count = TILE.min(rows - first);
-        multiply(instructions, [weights.tile(tile)], &x, |token, [products]| {
-            out[token * rows + first..][..count].copy_from_slice(&products[..count]);
-        });
-    }
+/// The products `[T, 16 N]` of up to 16 tokens.
+fn products<const N: usize>(
+    instructions: Instructions,
+    tiles: [&Packed; N],
+    x: &[f32],
+) -> Vec<f32> {
+    let blocks = tiles[0].lines.len();
+    let tokens = 0..x.len() / (blocks * BLOCK);
+    // Quantized in two parts, as two threads do it.
+    let mut quantized = vec![Block::ZERO; tokens.len() * blocks];
+    let middle = blocks / 2;
+    let (left, right) = quantized.split_at_mut(middle * tokens.len());
+    quantize_blocks(instructions, (x, blocks * BLOCK), 0, left);
+    quantize_blocks(instructions, (x, blocks * BLOCK), middle, right);
+    let mut out = Vec::new();
+    let group = Group {
+        tokens,
+        blocks: &quantized,
+    };
+    multiply(
+        instructions,
+        tiles.map(Packed::tile),
+        group,
+        |token, products| {
+            assert_eq!(token * N * TILE, out.len());
+            out.extend_from_slice(products.as_flattened());
+        },
+    );
     out
 }
 
@@ -67,43 +116,55 @@ proptest! {
 
     #[test]
     fn products_are_plain_sums_to_the_last_bit(
-        t in 1usize..40, rows in 1usize..60, blocks in 1usize..6, seed: u64,
+        t in 1usize..=GROUP, rows in 1usize..=TILE, blocks in 1usize..9, seed: u64,
     ) {
         let columns = blocks * BLOCK;
         let (bytes, x) = (ggml(seed, rows, columns), random(seed ^ 1, t * columns));
-        let weights = packed(&bytes, (rows, columns));
+        let tile = Packed::ggml(&bytes, columns);
         let expected: Vec<f32> = x.chunks(columns).flat_map(|x| {
-            bytes.chunks(columns / BLOCK * BLOCK_BYTES).map(move |row| product(row, x))
+            let rows = bytes.chunks(blocks * BLOCK_BYTES).map(move |row| product(row, x));
+            rows.chain(std::iter::repeat(0.0)).take(TILE)
         }).collect();
-        for instructions in Instructions::all() {
-            let seen = products(instructions, &weights, &x);
-            prop_assert_eq!(&seen, &expected, "{:?}", instructions);
+        for instructions in Instructions::available() {
+            prop_assert_eq!(&products(instructions, [&tile], &x), &expected, "{:?}", instructions);
         }
     }
 
     #[test]
-    fn tiles_are_multiplied_side_by_side(t in 1usize..20, seed: u64) {
-        let (rows, columns) = (2 * TILE, 2 * BLOCK);
-        let weights = packed(&ggml(seed, rows, columns), (rows, columns));
+    fn tiles_are_multiplied_side_by_side(t in 1usize..=GROUP, seed: u64) {
+        let columns = 2 * BLOCK;
+        let tile = |seed| Packed::ggml(&ggml(seed, TILE, columns), columns);
+        let (left, right) = (tile(seed), tile(seed ^ 1));
+        let x = random(seed ^ 2, t * columns);
+        for instructions in Instructions::available() {
+            let apart = [&left, &right].map(|tile| products(instructions, [tile], &x));
+            let rows = apart[0].chunks(TILE).zip(apart[1].chunks(TILE));
+            let expected: Vec<f32> = rows.flat_map(|(left, right)| [left, right].concat()).collect();
+            prop_assert_eq!(products(instructions, [&left, &right], &x), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_depend_on_the_others(t in 2usize..=GROUP, blocks in 1usize..9, seed: u64) {
+        let columns = blocks * BLOCK;
+        let tile = Packed::ggml(&ggml(seed, TILE, columns), columns);
         let x = random(seed ^ 1, t * columns);
-        for instructions in Instructions::all() {
-            let expected = products(instructions, &weights, &x);
-            let x = QuantizedRows::new(instructions, &x, columns);
-            let mut seen = Vec::new();
-            let tiles = [weights.tile(0), weights.tile(1)];
-            multiply(instructions, tiles, &x, |_, both| seen.extend_from_slice(both.as_flattened()));
-            prop_assert_eq!(seen, expected);
+        for instructions in Instructions::available() {
+            let all = products(instructions, [&tile], &x);
+            for (x, all) in x.chunks(columns).zip(all.chunks(TILE)) {
+                prop_assert_eq!(&products(instructions, [&tile], x), all);
+            }
         }
     }
 
     #[test]
-    fn a_row_comes_out_of_the_tiles_as_it_went_in(rows in 1usize..40, blocks in 1usize..5, seed: u64) {
+    fn a_row_comes_out_of_the_tile_as_it_went_in(rows in 1usize..=TILE, blocks in 1usize..5, seed: u64) {
         let columns = blocks * BLOCK;
         let bytes = ggml(seed, rows, columns);
-        let weights = packed(&bytes, (rows, columns));
+        let tile = Packed::ggml(&bytes, columns);
         let mut row = vec![0.0; columns];
-        for (index, bytes) in bytes.chunks(blocks * BLOCK_BYTES).enumerate() {
-            weights.row(index, &mut row);
+        for (lane, bytes) in bytes.chunks(blocks * BLOCK_BYTES).enumerate() {
+            tile.tile().row(lane, &mut row);
             for (block, row) in bytes.chunks(BLOCK_BYTES).zip(row.chunks(BLOCK)) {
                 let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
                 for (weight, number) in block[2..].iter().zip(row) {
@@ -114,36 +175,34 @@ proptest! {
     }
 
     #[test]
-    fn weights_lose_half_a_step_at_most(rows in 1usize..150, seed: u64) {
+    fn weights_lose_half_a_step_at_most(rows in 1usize..=TILE, seed: u64) {
         let columns = 2 * BLOCK;
         let numbers = random(seed, rows * columns);
-        let weights = PackedQ8::quantize((rows, columns), |rows| {
-            Ok::<_, ()>(numbers[rows.start * columns..rows.end * columns].to_vec())
-        }).unwrap();
-        let mut row = vec![0.0; columns];
-        for (index, numbers) in numbers.chunks(columns).enumerate() {
-            weights.row(index, &mut row);
+        let row = |lane: usize| &numbers[lane * columns..][..columns];
+        let tile = Packed::of(rows, columns, |tile, lane| tile.set_numbers(lane, row(lane)));
+        let mut after = vec![0.0; columns];
+        for lane in 0..rows {
+            tile.tile().row(lane, &mut after);
             // The scale is rounded to 11 bits.
-            let step = 1.0 / 127.0;
-            for (after, before) in row.iter().zip(numbers) {
-                prop_assert!((after - before).abs() <= step / 2.0 + 1.0 / 2048.0, "{} {}", after, before);
+            let most = 0.5 / 127.0 + 1.0 / 2048.0;
+            for (after, before) in after.iter().zip(row(lane)) {
+                prop_assert!((after - before).abs() <= most, "{} became {}", before, after);
             }
         }
     }
 
     #[test]
-    fn what_is_not_finite_stays_in_its_row(t in 2usize..20, at in 0usize..64, seed: u64) {
-        let (rows, columns) = (20, 2 * BLOCK);
-        let weights = packed(&ggml(seed, rows, columns), (rows, columns));
-        let x = random(seed ^ 1, t * columns);
-        let row = at % t;
-        for instructions in Instructions::all() {
-            let expected = products(instructions, &weights, &x);
+    fn what_is_not_finite_stays_in_its_row(t in 2usize..=GROUP, at in 0usize..64, seed: u64) {
+        let columns = 2 * BLOCK;
+        let tile = Packed::ggml(&ggml(seed, TILE, columns), columns);
+        let (x, row) = (random(seed ^ 1, t * columns), at % t);
+        for instructions in Instructions::available() {
+            let expected = products(instructions, [&tile], &x);
             for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut x = x.clone();
                 x[row * columns + at] = broken;
-                let seen = products(instructions, &weights, &x);
-                for (token, (seen, expected)) in seen.chunks(rows).zip(expected.chunks(rows)).enumerate() {
+                let seen = products(instructions, [&tile], &x);
+                for (token, (seen, expected)) in seen.chunks(TILE).zip(expected.chunks(TILE)).enumerate() {
                     if token == row {
                         prop_assert!(seen.iter().all(|number| !number.is_finite()));
                     } else {
@@ -157,9 +216,18 @@ proptest! {
 
 #[test]
 fn numbers_too_small_for_a_scale_are_zeros() {
-    for number in [0.0, -0.0, f32::MIN_POSITIVE / 2.0, f32::MIN_POSITIVE, -1e-37] {
+    for number in [
+        0.0,
+        -0.0,
+        f32::MIN_POSITIVE / 2.0,
+        f32::MIN_POSITIVE,
+        -1e-37,
+    ] {
         let block = activations::quantize(&[number; BLOCK]);
-        assert_eq!((block.quads, block.scale, block.correction), ([[0; QUAD]; QUADS], 0.0, 0));
+        assert_eq!(
+            (block.quads, block.scale, block.correction),
+            ([[0; QUAD]; QUADS], 0.0, 0)
+        );
     }
     let block = activations::quantize(&[1e-35f32; BLOCK]);
     assert_eq!(block.quads, [[127; QUAD]; QUADS]);
@@ -168,12 +236,12 @@ fn numbers_too_small_for_a_scale_are_zeros() {
 
 #[test]
 fn the_largest_numbers_do_not_wrap() {
-    for instructions in Instructions::all() {
-        let bytes: Vec<u8> = [0, 0x3c].into_iter().chain([0x80; BLOCK]).collect();
-        let weights = packed(&bytes, (1, BLOCK));
+    let bytes: Vec<u8> = [0, 0x3c].into_iter().chain([0x80; BLOCK]).collect();
+    let tile = Packed::ggml(&bytes, BLOCK);
+    for instructions in Instructions::available() {
         for sign in [1.0, -1.0] {
-            let seen = products(instructions, &weights, &[127.0 * sign; BLOCK]);
-            assert_eq!(seen, [-128.0 * 127.0 * sign * BLOCK as f32]);
+            let seen = products(instructions, [&tile], &[127.0 * sign; BLOCK]);
+            assert_eq!(seen[0], -128.0 * 127.0 * sign * BLOCK as f32);
         }
     }
 }

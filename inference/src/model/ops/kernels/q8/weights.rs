@@ -38,7 +38,12 @@ pub(in crate::model::ops) struct TileMut<'a> {
 impl Tile<'_> {
     /// Writes the numbers of a row to `out`, which has room for all of them.
     pub(in crate::model::ops) fn row(&self, lane: usize, out: &mut [f32]) {
-        for ((lines, scales), out) in self.lines.iter().zip(self.scales).zip(out.chunks_mut(BLOCK)) {
+        for ((lines, scales), out) in self
+            .lines
+            .iter()
+            .zip(self.scales)
+            .zip(out.chunks_mut(BLOCK))
+        {
             let scale = scales.0[lane].to_f32();
             for (line, out) in lines.iter().zip(out.chunks_mut(QUAD)) {
                 for (weight, out) in line.0[lane].iter().zip(out) {

@@ -1,0 +1,215 @@
+//! Products of rows and tiles. A tile is 16 columns of a matrix; the numbers of a column lie in groups, and those of the 16
+//! columns side by side: `[K / GROUP][16][GROUP]`. Weights, keys and values all lie so.
+
+use half::bf16;
+
+use super::simd::{Simd, multiply_add, vectorized};
+use crate::model::ops::Element;
+
+/// Columns of a tile.
+pub(in crate::model::ops) const TILE: usize = 16;
+
+/// A number that tiles are made of.
+pub(in crate::model) trait Packed: Element + Send + Sync {
+    /// Numbers of a column that lie side by side.
+    const GROUP: usize;
+
+    /// `sums[r][c] += Σ x[r][k] · w[k][c]`. The order of the sum is that of `k`, so that a row's does not depend on how many
+    /// there are.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize);
+}
+
+/// What is multiplied: some rows by some tiles.
+#[derive(Clone, Copy)]
+pub(in crate::model) struct Product<'a, T> {
+    /// `[rows, groups · GROUP]`, each row `x_stride` behind the one before.
+    pub(in crate::model) x: &'a [T],
+    pub(in crate::model) x_stride: usize,
+    pub(in crate::model) rows: usize,
+    /// `[tiles][groups][16][GROUP]`, each tile `tile_stride` behind the one before.
+    pub(in crate::model) w: &'a [T],
+    pub(in crate::model) tile_stride: usize,
+    pub(in crate::model) tiles: usize,
+    pub(in crate::model) groups: usize,
+}
+
+impl<T: Packed> Product<'_, T> {
+    /// That every number is inside the slices.
+    pub(super) fn check(&self, sums: &[f32], sums_stride: usize) {
+        let &Self {
+            x,
+            x_stride,
+            rows,
+            w,
+            tile_stride,
+            tiles,
+            groups,
+        } = self;
+        let last = |count: usize, stride: usize| count.saturating_sub(1) * stride;
+        assert!(last(rows, x_stride) + groups * T::GROUP <= x.len());
+        assert!(last(tiles, tile_stride) + groups * T::GROUP * TILE <= w.len());
+        assert!(last(rows, sums_stride) + tiles * TILE <= sums.len());
+    }
+}
+
+impl Packed for f32 {
+    const GROUP: usize = 1;
+
+    fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
+        accumulate_plainly(simd, product, sums, sums_stride);
+    }
+}
+
+impl Packed for bf16 {
+    const GROUP: usize = 2;
+
+    fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512Bf16 => super::tile_avx512::accumulate(product, sums, sums_stride),
+            _ => accumulate_plainly(simd, product, sums, sums_stride),
+        }
+    }
+}
+
+/// Rows that share the reading of a tile.
+const ROWS: usize = 4;
+
+vectorized! {
+    /// For every type and processor.
+    fn accumulate_plainly<T: Packed>(
+        fused; product: &Product<'_, T>, sums: &mut [f32], sums_stride: usize,
+    ) {
+        product.check(sums, sums_stride);
+        let mut row = 0;
+        while row + ROWS <= product.rows {
+            rows_plainly::<T, ROWS>(fused, product, row, &mut sums[row * sums_stride..], sums_stride);
+            row += ROWS;
+        }
+        while row < product.rows {
+            rows_plainly::<T, 1>(fused, product, row, &mut sums[row * sums_stride..], sums_stride);
+            row += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn rows_plainly<T: Packed, const R: usize>(
+    fused: bool,
+    product: &Product<'_, T>,
+    first: usize,
+    sums: &mut [f32],
+    sums_stride: usize,
+) {
+    let numbers = product.groups * T::GROUP;
+    let rows: [&[T]; R] =
+        std::array::from_fn(|row| &product.x[(first + row) * product.x_stride..][..numbers]);
+    for tile in 0..product.tiles {
+        let w = &product.w[tile * product.tile_stride..][..numbers * TILE];
+        let mut held = [[0f32; TILE]; R];
+        for (row, held) in held.iter_mut().enumerate() {
+            held.copy_from_slice(&sums[row * sums_stride + tile * TILE..][..TILE]);
+        }
+        for (group, w) in w.chunks_exact(TILE * T::GROUP).enumerate() {
+            for part in 0..T::GROUP {
+                let mut wide = [0f32; TILE];
+                for (column, wide) in wide.iter_mut().enumerate() {
+                    *wide = w[column * T::GROUP + part].widen();
+                }
+                for (row, held) in rows.iter().zip(&mut held) {
+                    let x = row[group * T::GROUP + part].widen();
+                    for (held, wide) in held.iter_mut().zip(&wide) {
+                        *held = multiply_add(fused, x, *wide, *held);
+                    }
+                }
+            }
+        }
+        for (row, held) in held.iter().enumerate() {
+            sums[row * sums_stride + tile * TILE..][..TILE].copy_from_slice(held);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn numbers<T: Packed>(rng: &mut ChaCha8Rng, count: usize) -> Vec<T> {
+        let number = || T::round((rng.next_u32() as f32 / u32::MAX as f32).mul_add(2.0, -1.0));
+        std::iter::repeat_with(number).take(count).collect()
+    }
+
+    /// Against sums in f64; and every row alone.
+    fn check<T: Packed>(rows: usize, tiles: usize, groups: usize, seed: u64) {
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        let (x_stride, tile_stride) = (groups * T::GROUP + 3, groups * T::GROUP * TILE + 5);
+        let (x, w) = (
+            numbers::<T>(rng, rows * x_stride),
+            numbers::<T>(rng, tiles * tile_stride),
+        );
+        let sums_stride = tiles * TILE + 2;
+        let before: Vec<f32> = numbers(rng, rows * sums_stride);
+        for simd in Simd::available() {
+            let product = Product {
+                x: &x,
+                x_stride,
+                rows,
+                w: &w,
+                tile_stride,
+                tiles,
+                groups,
+            };
+            let mut sums = before.clone();
+            T::accumulate(simd, &product, &mut sums, sums_stride);
+            for row in 0..rows {
+                for column in 0..tiles * TILE {
+                    let at = |k: usize| {
+                        let in_tile =
+                            (k / T::GROUP * TILE + column % TILE) * T::GROUP + k % T::GROUP;
+                        f64::from(w[column / TILE * tile_stride + in_tile].widen())
+                    };
+                    let products = (0..groups * T::GROUP)
+                        .map(|k| f64::from(x[row * x_stride + k].widen()) * at(k));
+                    let place = row * sums_stride + column;
+                    let exact = f64::from(before[place]) + products.sum::<f64>();
+                    let seen = f64::from(sums[place]);
+                    assert!(
+                        (seen - exact).abs() < 1e-4,
+                        "{simd:?} [{row}][{column}]: {seen}, not {exact}"
+                    );
+                }
+                let mut alone = before[row * sums_stride..][..sums_stride].to_vec();
+                let product = Product {
+                    x: &x[row * x_stride..],
+                    rows: 1,
+                    ..product
+                };
+                T::accumulate(simd, &product, &mut alone, sums_stride);
+                assert_eq!(
+                    alone,
+                    sums[row * sums_stride..][..sums_stride],
+                    "{simd:?} row {row} alone"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn sums_are_those_of_the_products(
+            rows in 1usize..30, tiles in 1usize..8, groups in 0usize..70, seed: u64,
+        ) {
+            check::<f32>(rows, tiles, groups, seed);
+            check::<bf16>(rows, tiles, groups, seed);
+        }
+    }
+}

@@ -69,10 +69,11 @@ impl PackedQ8 {
         if !columns.is_multiple_of(BLOCK) {
             bail!("rows of {columns} weights are no whole blocks of q8_0");
         }
+        let instructions = Instructions::detect();
         Self::pack((rows, columns), QUANTIZED_TILES, |rows, tiles| {
             let numbers = numbers(rows)?;
             for (index, numbers) in numbers.chunks_exact(columns.max(1)).enumerate() {
-                tiles[index / TILE].set_numbers(index % TILE, numbers);
+                tiles[index / TILE].set_numbers(instructions, index % TILE, numbers);
             }
             Ok(())
         })
@@ -276,7 +277,7 @@ impl Q8Rows {
         &self,
         instructions: Instructions,
         unit: &Unit,
-        x: &QuantizedRows,
+        x: Group<'_>,
         finish: &impl Fn(usize, usize, &[f32]),
     ) {
         let &Unit {
@@ -284,23 +285,14 @@ impl Q8Rows {
             width,
             tiles: (tile, other),
         } = unit;
-        for group in x.groups() {
-            match other {
-                Some(other) => {
-                    let tiles = [self.tile(tile), self.tile(other)];
-                    multiply(instructions, tiles, group, |token, products| {
-                        finish(token, first, &products.as_flattened()[..width]);
-                    });
-                }
-                None => multiply(
-                    instructions,
-                    [self.tile(tile)],
-                    group,
-                    |token, [products]| {
-                        finish(token, first, &products[..width]);
-                    },
-                ),
-            }
+        let tile = self.tile(tile);
+        match other.map(|other| self.tile(other)) {
+            Some(other) => multiply(instructions, [tile, other], x, |token, products| {
+                finish(token, first, &products.as_flattened()[..width]);
+            }),
+            None => multiply(instructions, [tile], x, |token, [products]| {
+                finish(token, first, &products[..width]);
+            }),
         }
     }
 }
@@ -309,23 +301,22 @@ impl<T: Element> Multiply<T> for Q8Rows {
     fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
         let instructions = Instructions::detect();
         let x = QuantizedRows::new(instructions, x, self.columns);
-        let count = task_units(self.units.len(), x.rows());
+        let count = task_units(self.units.len());
         team().run(self.units.len().div_ceil(count), |task| {
             let units = task * count..self.units.len().min((task + 1) * count);
-            for unit in &self.units[units] {
-                self.multiply(instructions, unit, &x, finish);
+            // The units' weights stay in the second cache while the groups go by.
+            for group in x.groups() {
+                for unit in &self.units[units.clone()] {
+                    self.multiply(instructions, unit, group.clone(), finish);
+                }
             }
         });
     }
 }
 
-/// Units of a task: several where little is done with each, as long as there are tasks for everyone.
-fn task_units(units: usize, rows: usize) -> usize {
-    if rows <= GROUP && units >= TASK_UNITS * 4 * team().threads() {
-        TASK_UNITS
-    } else {
-        1
-    }
+/// Units of a task: several, so that few tasks read the activations, as long as there are tasks for everyone.
+fn task_units(units: usize) -> usize {
+    (units / (4 * team().threads())).clamp(1, TASK_UNITS)
 }
 
 /// Tokens `[T, K]` in 8 bits.

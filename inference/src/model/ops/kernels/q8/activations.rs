@@ -51,30 +51,40 @@ pub(in crate::model::ops) fn quantize_blocks<T: Element>(
         #[expect(unsafe_code, reason = "the processor's features were detected")]
         // SAFETY: `detect` returns `Avx2` only on a processor that has it.
         Instructions::Avx2 => unsafe { blocks_avx2((numbers, columns), first, blocks) },
-        Instructions::Portable => blocks_in((numbers, columns), first, blocks),
+        Instructions::Portable => blocks_in((numbers, columns), first, blocks, quantize),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn blocks_avx512<T: Element>(x: (&[T], usize), first: usize, blocks: &mut [Block]) {
-    blocks_in(x, first, blocks);
+    blocks_in(x, first, blocks, |numbers| super::avx512::quantize(numbers));
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn blocks_avx2<T: Element>(x: (&[T], usize), first: usize, blocks: &mut [Block]) {
-    blocks_in(x, first, blocks);
+    blocks_in(x, first, blocks, quantize);
 }
 
 /// Compiled for the features of the function it is inlined into.
 #[inline(always)]
-fn blocks_in<T: Element>((numbers, columns): (&[T], usize), first: usize, blocks: &mut [Block]) {
+fn blocks_in<T: Element>(
+    (numbers, columns): (&[T], usize),
+    first: usize,
+    blocks: &mut [Block],
+    quantize: impl Fn(&[f32; BLOCK]) -> Block,
+) {
     let tokens = numbers.len() / columns;
     for (token, numbers) in numbers.chunks_exact(columns).enumerate() {
         let places = blocks[token..].iter_mut().step_by(tokens);
-        for (numbers, place) in numbers[first * BLOCK..].as_chunks().0.iter().zip(places) {
-            *place = quantize(numbers);
+        let chunks = numbers[first * BLOCK..].as_chunks::<BLOCK>().0;
+        for (numbers, place) in chunks.iter().zip(places) {
+            let mut wide = [0f32; BLOCK];
+            wide.iter_mut()
+                .zip(numbers)
+                .for_each(|(wide, number)| *wide = number.widen());
+            *place = quantize(&wide);
         }
     }
 }
@@ -84,23 +94,34 @@ const LEAST: f32 = 128.0 * f32::MIN_POSITIVE;
 /// A number in ±2²² added to this is rounded to the nearest integer, ties to even, which is then in its lowest bits.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// The scale is a 127th of the largest number. Where one is infinite or not a number, so is the scale, and every product with it.
+/// The bits of a number that are not its sign. Those of infinity are above those of every number, and those of NaN above all.
+pub(super) const MAGNITUDE: u32 = u32::MAX >> 1;
+
+/// The scale of a block whose greatest magnitude this is, and its inverse: a 127th. Where a number is infinite or none, so is the
+/// scale, and every product with it.
 #[inline(always)]
-pub(super) fn quantize<T: Element>(numbers: &[T; BLOCK]) -> Block {
-    let wide: [f32; BLOCK] = numbers.map(|number| number.widen());
-    let magnitude = |number: &f32| number.to_bits() & (u32::MAX >> 1);
-    let greatest = wide.iter().map(magnitude).fold(0, u32::max);
-    let greatest = f32::from_bits(greatest);
-    let (scale, inverse) = if greatest < LEAST {
+pub(super) fn scale_of(greatest: f32) -> (f32, f32) {
+    if greatest < LEAST {
         (0.0, 0.0)
     } else {
         (greatest / 127.0, 127.0 / greatest)
-    };
-    let integers = wide.map(|number| (number * inverse + ROUNDER).to_bits() as i32);
-    let integers = integers.map(|bits| bits.wrapping_sub(ROUNDER.to_bits() as i32) as i8);
-    let sum: i32 = integers.iter().map(|&integer| i32::from(integer)).sum();
+    }
+}
+
+#[inline(always)]
+pub(super) fn quantize(numbers: &[f32; BLOCK]) -> Block {
+    let mut greatest = 0;
+    for number in numbers {
+        greatest = greatest.max(number.to_bits() & MAGNITUDE);
+    }
+    let (scale, inverse) = scale_of(f32::from_bits(greatest));
     let mut quads = [[0; QUAD]; QUADS];
-    quads.as_flattened_mut().copy_from_slice(&integers);
+    let mut sum = 0;
+    for (integer, number) in quads.as_flattened_mut().iter_mut().zip(numbers) {
+        let bits = (number * inverse + ROUNDER).to_bits();
+        *integer = bits.wrapping_sub(ROUNDER.to_bits()) as i8;
+        sum += i32::from(*integer);
+    }
     Block {
         quads,
         scale,

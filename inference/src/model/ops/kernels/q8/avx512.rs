@@ -3,8 +3,8 @@
 use std::{arch::x86_64::*, ptr::from_ref};
 
 use super::{
-    GROUP, QUADS, TILE,
-    activations::Block,
+    BLOCK, GROUP, QUAD, QUADS, TILE,
+    activations::{Block, MAGNITUDE, scale_of},
     weights::{Line, Scales, Tile},
 };
 
@@ -64,6 +64,44 @@ fn sums<const M: usize>(tile: Tile<'_>, x: &[Block]) -> [__m512; M] {
         }
     }
     sums
+}
+
+/// As [`activations::quantize`](super::activations::quantize).
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+pub(super) fn quantize(numbers: &[f32; BLOCK]) -> Block {
+    #[expect(unsafe_code, reason = "vectors are loaded through a pointer")]
+    // SAFETY: the block has 32 floats; the loads need no alignment.
+    let halves = unsafe {
+        let at = numbers.as_ptr();
+        [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(BLOCK / 2))]
+    };
+    let mask = _mm512_set1_epi32(MAGNITUDE as i32);
+    let magnitudes = halves.map(|half| _mm512_and_si512(_mm512_castps_si512(half), mask));
+    let greatest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
+    let (scale, inverse) = scale_of(f32::from_bits(greatest));
+    let inverse = _mm512_set1_ps(inverse);
+    let integers = halves.map(|half| {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        _mm512_cvt_roundps_epi32::<NEAREST>(_mm512_mul_ps(half, inverse))
+    });
+    let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(integers[0], integers[1]));
+    let mut quads = [[0; QUAD]; QUADS];
+    let (left, right) = quads.split_at_mut(QUADS / 2);
+    for (quads, integers) in [left, right].into_iter().zip(integers) {
+        let place = quads.as_flattened_mut().as_mut_ptr();
+        #[expect(unsafe_code, reason = "a vector is stored through a pointer")]
+        // SAFETY: half of the quads are 16 bytes; the store needs no alignment.
+        unsafe {
+            _mm_storeu_si128(place.cast(), _mm512_cvtepi32_epi8(integers))
+        }
+    }
+    Block {
+        quads,
+        scale,
+        // Where a number is none, so is its integer, and the sum may wrap.
+        correction: sum.wrapping_mul(-128),
+    }
 }
 
 #[target_feature(enable = "avx512f")]

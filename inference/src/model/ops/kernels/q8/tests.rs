@@ -1,6 +1,6 @@
 //! Every set of instructions against plain sums, over random shapes, to the last bit.
 
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -158,6 +158,28 @@ proptest! {
     }
 
     #[test]
+    fn blocks_are_the_same_bits_whatever_the_instructions(
+        t in 1usize..4, blocks in 1usize..4, scale in 1e-3f32..1e3, seed: u64,
+    ) {
+        let columns = blocks * BLOCK;
+        let x: Vec<f32> = random(seed, t * columns).iter().map(|x| x * scale).collect();
+        let narrow: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
+        let bits = |blocks: &[Block]| -> Vec<_> {
+            blocks.iter().map(|b| (b.quads, b.scale.to_bits(), b.correction)).collect()
+        };
+        let mut expected = vec![Block::ZERO; t * blocks];
+        for instructions in Instructions::available() {
+            let mut seen = expected.clone();
+            quantize_blocks(Instructions::Portable, (&x, columns), 0, &mut expected);
+            quantize_blocks(instructions, (&x, columns), 0, &mut seen);
+            prop_assert_eq!(bits(&seen), bits(&expected), "{:?}", instructions);
+            quantize_blocks(Instructions::Portable, (&narrow, columns), 0, &mut expected);
+            quantize_blocks(instructions, (&narrow, columns), 0, &mut seen);
+            prop_assert_eq!(bits(&seen), bits(&expected), "{:?} of bf16", instructions);
+        }
+    }
+
+    #[test]
     fn a_row_comes_out_of_the_tile_as_it_went_in(rows in 1usize..=TILE, blocks in 1usize..5, seed: u64) {
         let columns = blocks * BLOCK;
         let bytes = ggml(seed, rows, columns);
@@ -179,7 +201,7 @@ proptest! {
         let columns = 2 * BLOCK;
         let numbers = random(seed, rows * columns);
         let row = |lane: usize| &numbers[lane * columns..][..columns];
-        let tile = Packed::of(rows, columns, |tile, lane| tile.set_numbers(lane, row(lane)));
+        let tile = Packed::of(rows, columns, |tile, lane| tile.set_numbers(Instructions::detect(), lane, row(lane)));
         let mut after = vec![0.0; columns];
         for lane in 0..rows {
             tile.tile().row(lane, &mut after);
@@ -216,20 +238,20 @@ proptest! {
 
 #[test]
 fn numbers_too_small_for_a_scale_are_zeros() {
-    for number in [
-        0.0,
-        -0.0,
-        f32::MIN_POSITIVE / 2.0,
-        f32::MIN_POSITIVE,
-        -1e-37,
-    ] {
-        let block = activations::quantize(&[number; BLOCK]);
-        assert_eq!(
-            (block.quads, block.scale, block.correction),
-            ([[0; QUAD]; QUADS], 0.0, 0)
-        );
+    let block_of = |instructions, number: f32| {
+        let mut blocks = [Block::ZERO];
+        quantize_blocks(instructions, (&[number; BLOCK], BLOCK), 0, &mut blocks);
+        blocks[0]
+    };
+    let tiny = f32::MIN_POSITIVE;
+    for instructions in Instructions::available() {
+        for number in [0.0, -0.0, tiny / 2.0, tiny, -1e-37] {
+            let block = block_of(instructions, number);
+            let seen = (block.quads, block.scale, block.correction);
+            assert_eq!(seen, ([[0; QUAD]; QUADS], 0.0, 0));
+        }
     }
-    let block = activations::quantize(&[1e-35f32; BLOCK]);
+    let block = block_of(Instructions::detect(), 1e-35);
     assert_eq!(block.quads, [[127; QUAD]; QUADS]);
     assert_eq!(block.correction, -128 * 127 * BLOCK as i32);
 }

@@ -2,7 +2,10 @@
 
 use half::f16;
 
-use super::{BLOCK, QUAD, QUADS, TILE, activations::quantize};
+use super::{
+    BLOCK, Instructions, QUAD, QUADS, TILE,
+    activations::{Block, quantize_blocks},
+};
 
 /// Bytes of a block as GGML writes it: the scale, then the weights.
 pub(in crate::model::ops) const BLOCK_BYTES: usize = size_of::<f16>() + BLOCK;
@@ -71,9 +74,15 @@ impl TileMut<'_> {
     }
 
     /// Quantizes a row. Its scales are rounded to half floats.
-    pub(in crate::model::ops) fn set_numbers(&mut self, lane: usize, numbers: &[f32]) {
-        for (index, numbers) in numbers.as_chunks().0.iter().enumerate() {
-            let block = quantize(numbers);
+    pub(in crate::model::ops) fn set_numbers(
+        &mut self,
+        instructions: Instructions,
+        lane: usize,
+        numbers: &[f32],
+    ) {
+        let mut blocks = vec![Block::ZERO; numbers.len() / BLOCK];
+        quantize_blocks(instructions, (numbers, numbers.len()), 0, &mut blocks);
+        for (index, block) in blocks.into_iter().enumerate() {
             let weights = block.quads.map(|quad| quad.map(|weight| weight as u8));
             self.set(lane, index, f16::from_f32(block.scale), &weights);
         }

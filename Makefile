@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/candela/target
 export CANDELA_CACHE ?= $(HOME)/.cache/candela
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test images bed fuzz slow-peers help
+.PHONY: demo test images bed fuzz slow-peers bench help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
@@ -11,6 +11,7 @@ help:
 	@echo 'make images  build the container images of both programs'
 	@echo 'make fuzz    run every fuzz target, FUZZ_SECONDS each (600)'
 	@echo 'make slow-peers  what a good client sees beside a thousand slow ones'
+	@echo 'make bench   measure the engine beside vLLM and llama.cpp; BENCH="--quick" to see that it runs'
 	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand'
 
 demo:
@@ -28,6 +29,10 @@ fuzz:
 
 slow-peers:
 	@programs=$$(tests/setup/release.sh) && python3 tests/abuse/slow_peers.py "$$programs/candela-engine"
+
+# Takes 8 GB of disk under CANDELA_CACHE, and an otherwise idle machine for an hour.
+bench:
+	@tests/bench/run.sh $(BENCH)
 
 bed:
 	@tests/setup/install.sh

@@ -103,6 +103,7 @@ section clippy cargo clippy --locked --workspace --all-targets --test cluster --
 section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace --no-fail-fast
 section hub tests/hub/run.sh
+section bench tests/bench/run.sh --self-test
 section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")

@@ -155,6 +155,8 @@ bounded! {
     Connections: "connections", 1..=1_048_576;
     /// How long a peer is waited for.
     PeerSeconds: "seconds", 1..=86_400;
+    /// Threads that compute.
+    Threads: "threads", 1..=1_024;
     /// Memory of bodies that are on their way.
     BodyMemoryBytes: "bytes", 65_536..=1_099_511_627_776;
 }

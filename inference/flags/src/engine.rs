@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
     BatchedTokens, ConnectionFlags, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks,
-    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, ReasoningParser, StatsGates,
+    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, ReasoningParser, StatsGates, Threads,
     ToolCallParser,
 };
 
@@ -31,6 +31,11 @@ pub struct EngineFlags {
     /// Allow downloads over plain http from other machines than this one
     #[arg(long, help_heading = "Model")]
     pub download_plain_http: bool,
+
+    /// Folder that keeps weights in the form the kernels read, for later starts; processes and pods may
+    /// share it [default: none is kept]
+    #[arg(long, value_name = "FOLDER", help_heading = "Model")]
+    pub weights_cache_dir: Option<PathBuf>,
 
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
@@ -118,6 +123,11 @@ pub struct EngineFlags {
     /// Form of the log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, help_heading = "Server")]
     pub log_format: LogFormat,
+
+    /// Threads that compute [default: the processors that the engine may use, by its affinity and the
+    /// CPU quota of its cgroup]
+    #[arg(long, value_name = "THREADS", help_heading = "Scheduler")]
+    pub threads: Option<Threads>,
 
     /// Sequences that may be in one step together
     #[arg(long, value_name = "SEQUENCES", default_value_t = MaxSequences::of::<64>(), help_heading = "Scheduler")]
@@ -313,6 +323,7 @@ impl EngineFlags {
             served_model_name: Vec::new(),
             download_dir: None,
             download_plain_http: false,
+            weights_cache_dir: None,
             dtype: Dtype::Auto,
             runner: RunnerType::Auto,
             quantization: Quantization::None,
@@ -332,6 +343,7 @@ impl EngineFlags {
             shutdown_timeout: DrainSeconds::of::<60>(),
             connection: ConnectionFlags::default(),
             log_format: LogFormat::Text,
+            threads: None,
             max_num_seqs: MaxSequences::of::<64>(),
             max_num_batched_tokens: BatchedTokens::of::<512>(),
             max_queued_requests: QueuedRequests::of::<1024>(),
@@ -374,6 +386,7 @@ impl EngineFlags {
             served_model_name,
             download_dir,
             download_plain_http,
+            weights_cache_dir,
             dtype,
             runner,
             quantization,
@@ -393,6 +406,7 @@ impl EngineFlags {
             shutdown_timeout,
             connection,
             log_format,
+            threads,
             max_num_seqs,
             max_num_batched_tokens,
             max_queued_requests,
@@ -416,6 +430,10 @@ impl EngineFlags {
             download_dir.as_ref().map(|p| p.display()).as_ref(),
         );
         args.switch("download-plain-http", *download_plain_http);
+        args.given(
+            "weights-cache-dir",
+            weights_cache_dir.as_ref().map(|p| p.display()).as_ref(),
+        );
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
         args.changed("runner", &value_name(runner), &value_name(&defaults.runner));
         args.changed(
@@ -463,6 +481,7 @@ impl EngineFlags {
             &value_name(log_format),
             &value_name(&defaults.log_format),
         );
+        args.given("threads", threads.as_ref());
         args.changed("max-num-seqs", max_num_seqs, &defaults.max_num_seqs);
         let batched = &defaults.max_num_batched_tokens;
         args.changed("max-num-batched-tokens", max_num_batched_tokens, batched);

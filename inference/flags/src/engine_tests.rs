@@ -54,6 +54,8 @@ prop_compose! {
         flags.usage_log = path.clone().map(PathBuf::from);
         flags.download_dir = path.clone().map(PathBuf::from);
         flags.download_plain_http = headers;
+        flags.weights_cache_dir = path.clone().map(PathBuf::from);
+        flags.threads = len.map(|v| Threads::new(v.min(Threads::MAX)).unwrap());
         flags.api_key_file = path.clone().map(PathBuf::from);
         flags.chat_template = path.map(PathBuf::from);
         flags.tool_call_parser = [None, Some(ToolCallParser::Hermes), Some(ToolCallParser::Llama3Json)][dtype];

@@ -16,7 +16,7 @@ mod stats_gates;
 pub use bounded::{
     BatchedTokens, BodyMemoryBytes, Bounds, Connections, ContextLength, DrainSeconds,
     KeepAliveSeconds, KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, OutOfBounds, PeerSeconds,
-    QueuedRequests,
+    QueuedRequests, Threads,
 };
 pub use connection::ConnectionFlags;
 pub use engine::{

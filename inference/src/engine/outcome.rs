@@ -25,46 +25,51 @@ pub(super) enum Outcome {
     Ended(End),
 }
 
-/// What `output` holds for the sequences of the step, which have their rows in it in their order. One that
-/// failed has none.
-pub(super) fn outcomes<'a>(
+/// Replaces `outcomes` by what `output` holds for the sequences of the step, so many, which have their rows in
+/// it in their order. One that failed has none.
+pub(super) fn take_outcomes<'a>(
     scheduled: impl Iterator<Item = &'a mut Sequence>,
+    sequences: usize,
     output: &mut Output,
-) -> Vec<Outcome> {
+    outcomes: &mut Vec<Outcome>,
+) {
+    outcomes.clear();
     match output {
-        Output::Logits(logits) => chosen(scheduled, logits),
+        Output::Logits(logits) if sequences == 1 => {
+            let own = logits.data.as_mut_slice();
+            outcomes
+                .extend(scheduled.map(|sequence| Outcome::of_logits(sequence, own, logits.vocab)));
+        }
+        Output::Logits(logits) => choose_side_by_side(scheduled, sequences, logits, outcomes),
         Output::Pooled(pooled) => {
             let mut row = 0;
             let outcome = |sequence| Outcome::of_vector(sequence, pooled, &mut row);
-            scheduled.map(outcome).collect()
+            outcomes.extend(scheduled.map(outcome));
         }
     }
 }
 
-/// A sequence has all it needs for its choice, so they choose side by side: a row is as long as the
-/// vocabulary.
-fn chosen<'a>(
+/// A sequence has all it needs for its choice, and a row is as long as the vocabulary.
+fn choose_side_by_side<'a>(
     scheduled: impl Iterator<Item = &'a mut Sequence>,
+    sequences: usize,
     logits: &mut Logits,
-) -> Vec<Outcome> {
+    outcomes: &mut Vec<Outcome>,
+) {
     let vocab = logits.vocab;
     let mut rest = logits.data.as_mut_slice();
-    let mut parts: Vec<(&mut Sequence, &mut [f32])> = scheduled
-        .map(|sequence| {
-            // Where the model made too few, the last do not find theirs, and fail.
-            let own = (rows_of(sequence) * vocab).min(rest.len());
-            let (own, others) = mem::take(&mut rest).split_at_mut(own);
-            rest = others;
-            (sequence, own)
-        })
-        .collect();
-    if let [(sequence, own)] = &mut parts[..] {
-        return vec![Outcome::of_logits(sequence, own, vocab)];
-    }
+    let mut parts = Vec::with_capacity(sequences);
+    parts.extend(scheduled.map(|sequence| {
+        // Where the model made too few, the last do not find theirs, and fail.
+        let own = (rows_of(sequence) * vocab).min(rest.len());
+        let (own, others) = mem::take(&mut rest).split_at_mut(own);
+        rest = others;
+        (sequence, own)
+    }));
     parts
         .into_par_iter()
         .map(|(sequence, own)| Outcome::of_logits(sequence, own, vocab))
-        .collect()
+        .collect_into_vec(outcomes);
 }
 
 impl Outcome {

@@ -16,6 +16,9 @@ use crate::{
     stats::{FinishedRequestStats, RequestTimeline, Timestamp, TokenCounts, Work},
 };
 
+/// Tokens of an answer that have their room before it begins; if it has more, the list grows.
+const ANSWER_TOKENS_RESERVED: usize = 256;
+
 /// What the branches of a request share.
 pub(super) struct Request {
     pub(super) id: Arc<str>,
@@ -87,14 +90,17 @@ pub(super) fn branches(
     let id = Arc::clone(&shared.id);
     let make_stop = || stop.as_ref().map(|make| make());
     let make_constraint = || constraint.as_ref().map(|make| make());
+    let answer = shared.params.max_tokens.min(ANSWER_TOKENS_RESERVED);
     let new = |branch| {
+        let mut tokens = Vec::with_capacity(shared.prompt.len() + answer);
+        tokens.extend_from_slice(&shared.prompt);
         let made = guarded(&id, "beginning", || (make_stop(), make_constraint()));
         let failed = made.is_err();
         let (stop, constraint) = made.unwrap_or_default();
         Sequence {
             request: Arc::clone(&shared),
             branch,
-            tokens: shared.prompt.to_vec(),
+            tokens,
             computed: 0,
             table: BlockTable::new(cache_salt.clone()),
             cached_tokens: 0,

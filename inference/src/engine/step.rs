@@ -18,7 +18,7 @@ use super::{
     handle::{Command, Listener, Shared},
     isolation::{Isolation, Output, failure, guarded},
     kv::ChainHasher,
-    outcome::{Outcome, outcomes},
+    outcome::{Outcome, take_outcomes},
     request::{Event, GenerateRequest},
     scheduler::Scheduler,
     sequence::{End, Sequence, branches},
@@ -39,7 +39,9 @@ pub(super) struct Engine {
     batch: Batch,
     isolation: Isolation,
     output: Output,
-    /// Tokens of each sequence in the step, beside the batch, for dividing its duration.
+    /// What the step brings each sequence in it, in order.
+    outcomes: Vec<Outcome>,
+    /// Tokens of each sequence in the step, for dividing its duration.
     step_tokens: Vec<usize>,
     /// Events of the step, sent when counters and gauges are up to date.
     outbox: Vec<(UnboundedSender<Event>, Event)>,
@@ -73,6 +75,7 @@ impl Engine {
             batch: Batch::default(),
             isolation: Isolation::new(runner_type),
             output: Output::new(runner_type),
+            outcomes: Vec::new(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),
         }
@@ -154,10 +157,13 @@ impl Engine {
                 &mut self.output,
                 &mut self.scheduler.running,
             );
-            let outcomes = forward.map(|()| self.outcomes());
+            if forward.is_ok() {
+                self.take_outcomes();
+            }
             let ended = self.now();
             self.attribute(begun, ended);
-            self.apply(outcomes?, ended);
+            forward?;
+            self.apply(ended);
         }
         self.flush();
         Ok(())
@@ -192,13 +198,11 @@ impl Engine {
         let Self {
             batch,
             scheduler,
-            step_tokens,
             output,
             ..
         } = self;
         let scheduled = || scheduler.running.iter().filter(|s| s.scheduled > 0);
         batch.clear();
-        step_tokens.clear();
         batch.block_table_width = scheduled()
             .map(|s| s.table.blocks().len())
             .max()
@@ -214,17 +218,19 @@ impl Engine {
                 sequence.table.blocks(),
                 output.is_wanted(sequence),
             );
-            step_tokens.push(sequence.scheduled);
         }
     }
 
-    /// What the step brings every sequence in it, in order.
-    fn outcomes(&mut self) -> Vec<Outcome> {
+    fn take_outcomes(&mut self) {
         let Self {
-            scheduler, output, ..
+            batch,
+            scheduler,
+            output,
+            outcomes,
+            ..
         } = self;
         let scheduled = scheduler.running.iter_mut().filter(|s| s.scheduled > 0);
-        outcomes(scheduled, output)
+        take_outcomes(scheduled, batch.sequences(), output, outcomes);
     }
 
     /// Divides the step among the sequences in it, in proportion to their tokens.
@@ -232,16 +238,15 @@ impl Engine {
         let Some((begun, ended)) = begun.zip(ended) else {
             return;
         };
-        let busy = ended.since(begun);
-        let scheduled = self
-            .scheduler
-            .running
-            .iter_mut()
-            .filter(|s| s.scheduled > 0);
+        let (busy, running) = (ended.since(begun), &mut self.scheduler.running);
+        self.step_tokens.clear();
+        self.step_tokens
+            .extend(running.iter().map(|s| s.scheduled).filter(|&n| n > 0));
+        let scheduled = running.iter_mut().filter(|s| s.scheduled > 0);
         for (sequence, share) in scheduled.zip(split_step(busy, &self.step_tokens)) {
             sequence.compute_time += share;
         }
-        let tokens = self.scheduler.running.iter().filter(|s| s.gets_token());
+        let tokens = running.iter().filter(|s| s.gets_token());
         let (processed, generated) = (self.batch.input_ids.len(), tokens.count());
         self.metrics.record_step(
             busy,
@@ -253,8 +258,9 @@ impl Engine {
     }
 
     /// Gives every sequence what the step brought it, and takes out those that are done.
-    fn apply(&mut self, outcomes: Vec<Outcome>, now: Option<Timestamp>) {
-        let mut outcomes = outcomes.into_iter();
+    fn apply(&mut self, now: Option<Timestamp>) {
+        let mut all = std::mem::take(&mut self.outcomes);
+        let mut outcomes = all.drain(..);
         let mut index = 0;
         while index < self.scheduler.running.len() {
             let sequence = &self.scheduler.running[index];
@@ -282,6 +288,8 @@ impl Engine {
                 }
             }
         }
+        drop(outcomes);
+        self.outcomes = all;
     }
 
     /// Gives a sequence what the step brought it. Returns its end, with its last token, if this is it.

@@ -41,14 +41,15 @@ impl Decoder {
     ) -> std::result::Result<Self, WeightsError> {
         let (hidden, vocab) = (config.hidden, config.vocab);
         let embed = "model.embed_tokens.weight";
-        let embedding = weights.embedding(embed, vocab, hidden)?;
+        let tied = !pools && config.tied && !weights.has("lm_head.weight");
+        let embedding = weights.embedding(embed, vocab, hidden, tied)?;
         let layers = (0..config.layers.len())
             .map(|index| Layer::load(&config, weights, index))
             .collect::<std::result::Result<_, _>>()?;
         let norm = NormTensor::new("model.norm.weight", hidden).load(&config, weights)?;
         let (embedding, lm_head) = if pools {
             (embedding, None)
-        } else if config.tied && !weights.has("lm_head.weight") {
+        } else if tied {
             let name = embed.to_owned();
             let tied = embedding.tied();
             let (embedding, head) = tied.map_err(|error| WeightsError::Tensor { name, error })?;

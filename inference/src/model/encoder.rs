@@ -42,8 +42,9 @@ impl Encoder {
     ) -> std::result::Result<Self, WeightsError> {
         let reader = Reader::new(&config, weights);
         let (names, hidden) = (config.names, config.hidden);
-        let table =
-            |name: &str, rows: usize| weights.embedding(&reader.name(name, "weight"), rows, hidden);
+        let table = |name: &str, rows: usize| {
+            weights.embedding(&reader.name(name, "weight"), rows, hidden, false)
+        };
         let token_types = config
             .token_types
             .map(|rows| table(names.token_types, rows))

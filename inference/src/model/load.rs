@@ -1,5 +1,7 @@
 //! Loading a model: configuration, memory plan, weights, runner.
 
+use std::{path::Path, sync::atomic::Ordering};
+
 use candela_flags::{Dtype, EngineFlags};
 use candle_core::DType;
 
@@ -11,11 +13,13 @@ use super::{
     encoder::Encoder,
     free_memory::free_bytes,
     memory::{MemoryError, MemoryPlan, Needs},
+    ops::set_threads,
     pooling::{Pooling, PoolingError, PoolingType},
     progress::LoadProgress,
     runner::{BLOCK_TOKENS, Runner, RunnerType},
     source::{ModelFiles, SourceError},
     weights::{Weights, WeightsError, WeightsSize},
+    weights_cache::WeightsCache,
 };
 
 /// A model cannot be loaded.
@@ -91,6 +95,7 @@ pub fn load(
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
+    set_threads(flags.threads.map(|threads| threads.as_usize()));
     let opened = Opened::new(files, flags, progress)?;
     let unknown = opened.config.unknown_keys();
     if !unknown.is_empty() {
@@ -99,14 +104,22 @@ pub fn load(
     }
     let plan = opened.plan(flags)?;
     log_plan(&plan);
+    let loading_bytes = opened.size.loading_bytes() + plan.rope_bytes;
+    progress
+        .memory_bytes
+        .store(loading_bytes as u64, Ordering::Relaxed);
     let (embeddings, runner_type) = (opened.embeddings(), opened.runner_type());
     let Opened {
         config,
         pooling,
         dtype,
-        weights,
+        mut weights,
         ..
     } = opened;
+    let cache = match &flags.weights_cache_dir {
+        Some(folder) => weights_cache(folder, files, &mut weights, pooling.is_some())?,
+        None => None,
+    };
     let (vocab_size, eos_token_ids) = (config.vocab(), config.eos_token_ids().to_vec());
     let runner: Box<dyn Runner> = match (config, pooling) {
         (ModelConfig::Encoder(config), pooling) => {
@@ -128,6 +141,9 @@ pub fn load(
     if let Some(summary) = weights.quantized() {
         tracing::info!("--quantization: {summary}");
     }
+    if let Some(cache) = cache {
+        cache.keep_later(weights.into_packed());
+    }
     Ok(LoadedModel {
         runner,
         max_model_len: plan.max_model_len,
@@ -138,6 +154,26 @@ pub fn load(
         runner_type,
         embeddings,
     })
+}
+
+/// Takes weights that an earlier start kept in `folder`; where there are none, says where these are to be kept.
+fn weights_cache(
+    folder: &Path,
+    files: &ModelFiles,
+    weights: &mut Weights<'_>,
+    pools: bool,
+) -> Result<Option<WeightsCache>, ModelError> {
+    let Some(key) = weights.key(&files.read("config.json")?, pools) else {
+        tracing::info!("--weights-cache-dir: nothing to keep: a GGUF file is used as it is");
+        return Ok(None);
+    };
+    let cache = WeightsCache::new(folder.to_owned(), key);
+    let Some(cached) = cache.find() else {
+        return Ok(Some(cache));
+    };
+    tracing::info!(bytes = %Bytes(cached.bytes()), "--weights-cache-dir: the weights are as they were kept");
+    weights.use_cached(cached);
+    Ok(None)
 }
 
 /// Tokens of a model's vocabulary, from its configuration alone.

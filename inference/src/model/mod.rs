@@ -18,6 +18,7 @@ mod gguf;
 mod layer;
 mod load;
 mod mapped;
+pub mod measure;
 mod memory;
 mod ops;
 mod pooling;
@@ -30,6 +31,7 @@ mod saved;
 mod shards;
 mod source;
 mod weights;
+mod weights_cache;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;

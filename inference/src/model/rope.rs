@@ -7,6 +7,8 @@
 
 use std::f64::consts::TAU;
 
+use rayon::prelude::*;
+
 /// How positions become angles.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RopeParameters {
@@ -192,12 +194,15 @@ impl RopeParameters {
     pub(super) fn table(&self, rows: usize, served: usize) -> Vec<f32> {
         let frequencies = self.inverse_frequencies(served);
         let factor = self.attention_factor();
-        let mut table = Vec::with_capacity(rows * self.dim);
-        for position in 0..rows {
-            let angle = |frequency: &f32| position as f32 * frequency;
-            table.extend(frequencies.iter().map(|f| angle(f).cos() * factor));
-            table.extend(frequencies.iter().map(|f| angle(f).sin() * factor));
-        }
+        let mut table = vec![0f32; rows * self.dim];
+        let rows = table.par_chunks_exact_mut(self.dim.max(1)).enumerate();
+        rows.for_each(|(position, row)| {
+            let (cosines, sines) = row.split_at_mut(frequencies.len());
+            for ((cosine, sine), frequency) in cosines.iter_mut().zip(sines).zip(&frequencies) {
+                let angle = position as f32 * frequency;
+                (*cosine, *sine) = (angle.cos() * factor, angle.sin() * factor);
+            }
+        });
         table
     }
 }

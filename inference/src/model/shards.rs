@@ -8,7 +8,7 @@ use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
 use super::{
-    mapped::map,
+    mapped::{map, release},
     safetensors_header::read_header,
     saved::{Saved, SavedType, Undo},
     source::{Location, ModelFiles, at},
@@ -80,6 +80,33 @@ impl Shards {
         self.files.iter().map(of_file).sum()
     }
 
+    /// Every file: its name, and all its bytes.
+    pub(super) fn contents(&self) -> Vec<(&str, &[u8])> {
+        let files = self.files.iter();
+        files
+            .map(|shard| (shard.name.as_str(), shard.content()))
+            .collect()
+    }
+
+    /// Gives back the memory of all that was read.
+    pub(super) fn release_all(&self) {
+        for shard in &self.files {
+            shard.release(0..shard.content().len());
+        }
+    }
+
+    /// Gives back the memory of a tensor that was read.
+    pub(super) fn release(&self, name: &str) {
+        let Some(&place) = self.places.get(name) else {
+            return;
+        };
+        let shard = &self.files[place];
+        if let Some(info) = shard.metadata.info(name) {
+            let (from, to) = info.data_offsets;
+            shard.release(shard.data_start + from..shard.data_start + to);
+        }
+    }
+
     /// Of every tensor.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -141,6 +168,16 @@ impl Bytes {
 }
 
 impl Shard {
+    fn content(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    fn release(&self, bytes: std::ops::Range<usize>) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            release(map, bytes);
+        }
+    }
+
     fn open(files: &ModelFiles, name: &str) -> Result<Self, WeightsError> {
         let bytes = match files.locate(name)? {
             Location::Memory(bytes) => Bytes::Static(bytes),

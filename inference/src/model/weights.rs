@@ -2,6 +2,8 @@
 //! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
+mod packed;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -12,13 +14,14 @@ use candle_core::{DType, Tensor};
 
 use super::{
     gguf::GgufModel,
-    ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Part},
+    ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Matrix, Part},
     progress::LoadProgress,
     quantization::{Choice, Tally},
     safetensors_header::SAFETENSORS_HEADER_BYTES_MAX,
     saved::{Saved, SavedType},
     shards::Shards,
     source::{ModelFiles, SourceError},
+    weights_cache::CachedWeights,
 };
 
 /// The tensors of a model are not as its configuration says.
@@ -115,6 +118,9 @@ pub enum WeightsError {
         /// The file.
         file: String,
     },
+    /// Nobody wants it any more.
+    #[error("loading was given up")]
+    GivenUp,
     /// candle refused the data.
     #[error("tensor {name}: {error}")]
     Tensor {
@@ -132,6 +138,10 @@ pub(super) struct Weights<'a> {
     quantization: Quantization,
     /// What was quantized to what.
     tally: Mutex<Tally>,
+    /// Matrices as an earlier start packed them.
+    cached: Option<CachedWeights>,
+    /// Matrices that were packed now, by what a cache calls them.
+    packed: Mutex<Vec<(String, Matrix)>>,
     progress: &'a LoadProgress,
 }
 
@@ -145,6 +155,15 @@ enum Tensors {
 pub(super) struct WeightsSize {
     pub(super) parameters: usize,
     pub(super) bytes: usize,
+    /// Parameters of the largest tensor.
+    pub(super) largest: usize,
+}
+
+impl WeightsSize {
+    /// Most that loading takes of memory: what is held, and the largest tensor as it is converted.
+    pub(super) const fn loading_bytes(&self) -> usize {
+        self.bytes + self.largest * 3 * size_of::<f32>()
+    }
 }
 
 impl<'a> Weights<'a> {
@@ -173,6 +192,8 @@ impl<'a> Weights<'a> {
             dtype,
             quantization,
             tally: Mutex::default(),
+            cached: None,
+            packed: Mutex::default(),
             progress,
         })
     }
@@ -204,14 +225,18 @@ impl<'a> Weights<'a> {
         self.taken(&saved, saved.tensor(self.dtype))
     }
 
-    /// The token embedding `[rows, columns]`. Where the file has it in blocks, it stays so; with
-    /// `--quantization` it is [`BlockType::Q8_0`].
+    /// The token embedding `[rows, columns]`; one that is `tied` is the LM head too. Where the file has it in
+    /// blocks, it stays so; with `--quantization` it is [`BlockType::Q8_0`].
     pub(super) fn embedding(
         &self,
         name: &str,
         rows: usize,
         columns: usize,
+        tied: bool,
     ) -> Result<Embedding, WeightsError> {
+        if tied && let Some(matrix) = self.packed(&[name.to_owned()], &[rows], columns, false)? {
+            return Ok(Embedding::Packed(matrix));
+        }
         Ok(match self.part(name, rows, columns)? {
             Part::Dense(weight) => Embedding::Dense(weight),
             Part::Quantized(weight) => Embedding::Quantized(weight, self.dtype),
@@ -226,9 +251,9 @@ impl<'a> Weights<'a> {
         columns: usize,
         biases: Option<&[String]>,
     ) -> Result<Linear, WeightsError> {
-        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
-        let made = match matrices {
-            Matrices::Dense(weight) => Linear::new(&weight, bias),
+        let bias = self.bias(biases, rows)?;
+        let made = match self.matrices(names, rows, columns, false)? {
+            Matrices::Packed(matrix) => Linear::of_packed(matrix, bias),
             Matrices::Parts(parts) => Linear::stacked(parts, bias),
         };
         made.map_err(|error| failed(names, error))
@@ -242,12 +267,26 @@ impl<'a> Weights<'a> {
         columns: usize,
         biases: Option<&[String]>,
     ) -> Result<GatedLinear, WeightsError> {
-        let (matrices, bias) = self.matrices(names, rows, columns, biases)?;
-        let made = match matrices {
-            Matrices::Dense(weight) => GatedLinear::new(&weight, bias),
+        let bias = self.bias(biases, rows)?;
+        let made = match self.matrices(names, rows, columns, true)? {
+            Matrices::Packed(matrix) => GatedLinear::of_packed(matrix, bias),
             Matrices::Parts(parts) => GatedLinear::stacked(parts, bias),
         };
         made.map_err(|error| failed(names, error))
+    }
+
+    fn bias(
+        &self,
+        names: Option<&[String]>,
+        rows: &[usize],
+    ) -> Result<Option<Tensor>, WeightsError> {
+        let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
+        names
+            .map(|names| {
+                let vectors = names.iter().zip(rows).map(vector);
+                concatenated(names, &vectors.collect::<Result<Vec<_>, _>>()?)
+            })
+            .transpose()
     }
 
     fn matrices(
@@ -255,26 +294,14 @@ impl<'a> Weights<'a> {
         names: &[String],
         rows: &[usize],
         columns: usize,
-        biases: Option<&[String]>,
-    ) -> Result<(Matrices, Option<Tensor>), WeightsError> {
+        gated: bool,
+    ) -> Result<Matrices, WeightsError> {
+        if let Some(matrix) = self.packed(names, rows, columns, gated)? {
+            return Ok(Matrices::Packed(matrix));
+        }
         let part = |(name, &rows): (&String, &usize)| self.part(name, rows, columns);
-        let parts: Vec<Part> = names.iter().zip(rows).map(part).collect::<Result<_, _>>()?;
-        let vector = |(name, &rows): (&String, &usize)| self.get(name, &[rows]);
-        let bias = biases
-            .map(|biases| {
-                let vectors = biases.iter().zip(rows).map(vector);
-                concatenated(biases, &vectors.collect::<Result<Vec<_>, _>>()?)
-            })
-            .transpose()?;
-        let dense = |part: &Part| match part {
-            Part::Dense(weight) => Some(weight.clone()),
-            Part::Quantized(_) => None,
-        };
-        let matrices = match parts.iter().map(dense).collect::<Option<Vec<_>>>() {
-            Some(weights) => Matrices::Dense(concatenated(names, &weights)?),
-            None => Matrices::Parts(parts),
-        };
-        Ok((matrices, bias))
+        let parts = names.iter().zip(rows).map(part);
+        parts.collect::<Result<_, _>>().map(Matrices::Parts)
     }
 
     /// That every tensor of a GGUF file is of a type we read. A safetensors file may carry others,
@@ -294,6 +321,7 @@ impl<'a> Weights<'a> {
         for saved in self.saved().filter(read) {
             let count: usize = saved.shape.iter().product();
             size.parameters += count;
+            size.largest = size.largest.max(count);
             size.bytes += match (&saved.kind, self.choice(&saved)) {
                 (SavedType::Blocks(_), _) => saved.bytes.len(),
                 (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
@@ -360,6 +388,9 @@ impl<'a> Weights<'a> {
 
     /// The tensor as its file has it; it must have this shape and a type that we read.
     fn find(&self, name: &str, shape: &[usize]) -> Result<Saved<'_>, WeightsError> {
+        if self.progress.given_up.load(Ordering::Relaxed) {
+            return Err(WeightsError::GivenUp);
+        }
         let missing = || WeightsError::Missing {
             name: name.to_owned(),
         };
@@ -387,6 +418,9 @@ impl<'a> Weights<'a> {
             name: saved.name.clone(),
             error,
         })?;
+        if let Tensors::Shards(shards) = &self.tensors {
+            shards.release(&saved.name);
+        }
         self.progress
             .bytes_done
             .fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
@@ -419,7 +453,8 @@ fn quantized(saved: &Saved<'_>, kind: BlockType, columns: usize) -> candle_core:
 
 /// The matrices of a linear layer, one below the other.
 enum Matrices {
-    Dense(Tensor),
+    Packed(Matrix),
+    /// Some or all of them in blocks.
     Parts(Vec<Part>),
 }
 

@@ -5,6 +5,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Past, SamplingParams, penalties::History};
 
+/// Logits among which the greatest is looked for at a time.
+const ARGMAX_PART: usize = 1024;
+/// Those that are compared side by side.
+const ARGMAX_LANES: usize = 16;
+
 /// Logits of the rows that a step asked for, `[rows, vocab]`, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Logits {
@@ -129,20 +134,46 @@ fn by_weight(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-/// The first of the greatest logits.
+/// The first of the greatest logits. A part at a time, so that only the part that has it is searched for it.
 fn argmax(logits: &[f32]) -> Result<u32, SampleError> {
-    let mut best = (f32::NEG_INFINITY, None);
-    for (&logit, token) in logits.iter().zip(0u32..) {
-        if logit.is_nan() {
-            return Err(SampleError::NotANumber);
-        }
-        if logit > best.0 {
-            best = (logit, Some(token));
+    let (mut best, mut first) = (f32::NEG_INFINITY, 0);
+    for (part, begin) in logits.chunks(ARGMAX_PART).zip((0..).step_by(ARGMAX_PART)) {
+        let greatest = greatest(part).ok_or(SampleError::NotANumber)?;
+        if greatest > best {
+            (best, first) = (greatest, begin);
         }
     }
-    best.1
-        .filter(|_| best.0.is_finite())
-        .ok_or(SampleError::NotANumber)
+    let place = logits[first..].iter().position(|&logit| logit == best);
+    match place {
+        Some(place) if best.is_finite() => Ok((first + place) as u32),
+        _ => Err(SampleError::NotANumber),
+    }
+}
+
+/// The greatest of some logits; `None` if one is NaN. In lanes, without branches, which is what compilers turn into
+/// vector instructions.
+fn greatest(logits: &[f32]) -> Option<f32> {
+    let mut greatest = [f32::NEG_INFINITY; ARGMAX_LANES];
+    let mut nans = [0u32; ARGMAX_LANES];
+    let (whole, rest) = logits.as_chunks::<ARGMAX_LANES>();
+    let mut take = |lane: usize, logit: f32| {
+        greatest[lane] = if logit > greatest[lane] {
+            logit
+        } else {
+            greatest[lane]
+        };
+        nans[lane] |= u32::from(logit.is_nan());
+    };
+    for lanes in whole {
+        for (lane, &logit) in lanes.iter().enumerate() {
+            take(lane, logit);
+        }
+    }
+    for (lane, &logit) in rest.iter().enumerate() {
+        take(lane, logit);
+    }
+    let greatest = greatest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    nans.iter().all(|&nan| nan == 0).then_some(greatest)
 }
 
 /// Keeps the likeliest candidates until their weights reach `top_p` of the whole; at least one.

@@ -32,6 +32,43 @@ fn assert_close(seen: &[f64], expected: &[f64]) {
     }
 }
 
+/// One logit after the other.
+fn plain_argmax(logits: &[f32]) -> Result<u32, SampleError> {
+    let mut best = (f32::NEG_INFINITY, None);
+    for (&logit, token) in logits.iter().zip(0u32..) {
+        if logit.is_nan() {
+            return Err(SampleError::NotANumber);
+        }
+        if logit > best.0 {
+            best = (logit, Some(token));
+        }
+    }
+    let found = best.1.filter(|_| best.0.is_finite());
+    found.ok_or(SampleError::NotANumber)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_greatest_logit_is_found_in_rows_of_any_length(
+        mut row in prop_oneof![
+            prop::collection::vec(-3i8..3, 0..40),
+            prop::collection::vec(any::<i8>(), 0..3 * ARGMAX_PART),
+        ].prop_map(|row| row.into_iter().map(f32::from).collect::<Vec<_>>()),
+        odd in prop::option::of((
+            any::<prop::sample::Index>(),
+            prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0]),
+        )),
+    ) {
+        if let Some((place, number)) = odd.filter(|_| !row.is_empty()) {
+            let place = place.index(row.len());
+            row[place] = number;
+        }
+        prop_assert_eq!(argmax(&row), plain_argmax(&row));
+    }
+}
+
 #[test]
 fn greedy_takes_the_first_of_the_greatest() {
     let mut sampler = Sampler::new(0, 0);

@@ -1,7 +1,7 @@
 //! The two forms of an answer: chat and text completion, each whole or in chunks.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     generation::{Generation, Piece},
@@ -82,6 +82,16 @@ pub(super) struct ChunkExtras {
     /// It is the answer's first chunk.
     pub(super) first: bool,
     pub(super) metrics: Option<Value>,
+}
+
+/// One event of a stream, in its route's form.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Chunk {
+    /// Of a chat.
+    Chat(ChatChunk),
+    /// Of a text completion.
+    Completion(Completion),
 }
 
 impl Format {
@@ -167,7 +177,7 @@ impl Format {
     }
 
     /// What a stream begins with: each chat answer's role.
-    pub(super) fn opening(&self, generation: &Generation) -> Vec<Value> {
+    pub(super) fn opening(&self, generation: &Generation) -> Vec<Chunk> {
         if self.endpoint == Endpoint::Completion {
             return Vec::new();
         }
@@ -197,7 +207,7 @@ impl Format {
         generation: &Generation,
         piece: Piece,
         extras: ChunkExtras,
-    ) -> Value {
+    ) -> Chunk {
         let Piece {
             index,
             delta,
@@ -237,17 +247,17 @@ impl Format {
                     prompt_token_ids,
                     token_ids,
                 };
-                json!(self.completion(vec![choice], usage, metrics))
+                Chunk::Completion(self.completion(vec![choice], usage, metrics))
             }
         }
     }
 
     /// The chunk with the whole request's usage.
-    pub(super) fn usage_chunk(&self, usage: Usage, metrics: Option<Value>) -> Value {
+    pub(super) fn usage_chunk(&self, usage: Usage, metrics: Option<Value>) -> Chunk {
         let usage = Some(Some(usage));
         match self.endpoint {
             Endpoint::Chat => self.chat_chunk(Vec::new(), usage, None, metrics),
-            Endpoint::Completion => json!(self.completion(Vec::new(), usage, metrics)),
+            Endpoint::Completion => Chunk::Completion(self.completion(Vec::new(), usage, metrics)),
         }
     }
 
@@ -266,8 +276,8 @@ impl Format {
         usage: Option<Option<Usage>>,
         prompt_token_ids: Option<Vec<u32>>,
         metrics: Option<Value>,
-    ) -> Value {
-        json!(ChatChunk {
+    ) -> Chunk {
+        Chunk::Chat(ChatChunk {
             id: self.id.clone(),
             object: CHAT_CHUNK,
             created: self.created,

@@ -1,6 +1,11 @@
 //! From flags to a running engine: the model's files, its runner, tokenizer and chat template.
 
-use std::{fs, io, path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    thread::{self, JoinHandle},
+};
 
 use candela_flags::EngineFlags;
 
@@ -15,7 +20,10 @@ use crate::{
     fetch::{self, DownloadProgress, FetchError, FetchOptions},
     grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
-    model::{self, Embeddings, ModelError, ModelFiles, SourceError, runner::BLOCK_TOKENS},
+    model::{
+        self, Embeddings, LoadProgress, LoadedModel, ModelError, ModelFiles, SourceError,
+        runner::BLOCK_TOKENS,
+    },
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, EmbeddingFacts, ModelFacts, SamplingDefaults},
     stats::{CacheConfig, Metrics},
@@ -109,9 +117,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
     };
-    // Before the weights: what is wrong with it is found at once.
-    let tokenizer = tokenizer(&files, model::vocab_size(&files)?)?;
-    let model = model::load(&files, flags, &progress.load)?;
+    let (tokenizer, model) = tokenizer_and_model(&files, flags, &progress.load)?;
     start_engine(
         ModelParts {
             tokenizer,
@@ -130,6 +136,31 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
     )
 }
 
+/// Loads both at once. What is wrong with the tokenizer ends the loading of the weights.
+fn tokenizer_and_model(
+    files: &ModelFiles,
+    flags: &EngineFlags,
+    progress: &LoadProgress,
+) -> Result<(Tokenizer, LoadedModel), LoadError> {
+    let vocab_size = model::vocab_size(files)?;
+    thread::scope(|scope| {
+        let tokenizer = || {
+            let loading = || progress.memory_bytes.load(Ordering::Relaxed) as usize;
+            let tokenizer = tokenizer(files, vocab_size, &loading);
+            let failed = tokenizer.is_err();
+            progress.given_up.fetch_or(failed, Ordering::Relaxed);
+            tokenizer
+        };
+        let tokenizer = thread::Builder::new()
+            .name("load-tokenizer".to_owned())
+            .spawn_scoped(scope, tokenizer)
+            .map_err(LoadError::Engine)?;
+        let model = model::load(files, flags, progress);
+        let tokenizer = tokenizer.join().unwrap_or(Err(LoadError::Panicked))?;
+        Ok((tokenizer, model?))
+    })
+}
+
 /// Says what the model that the flags name is, and what it needs.
 ///
 /// # Errors
@@ -137,7 +168,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
 pub fn inspect_model(flags: &EngineFlags) -> Result<Report, LoadError> {
     let files = open_model(flags, &Arc::default())?;
     let description = model::describe(&files, flags)?;
-    let tokenizer = tokenizer(&files, description.vocab_size)?;
+    let tokenizer = tokenizer(&files, description.vocab_size, &|| 0)?;
     Ok(Report {
         model: flags.model.clone(),
         description,
@@ -182,13 +213,18 @@ fn chat_template(
         tokenizer_config: files.read_optional("tokenizer_config.json")?,
     };
     let template = || ChatTemplate::from_files(files);
-    Ok(watched("the chat template", LOAD_LIMITS, template)??)
+    Ok(watched("the chat template", LOAD_LIMITS, &|| 0, template)??)
 }
 
-fn tokenizer(files: &ModelFiles, vocab_size: usize) -> Result<Tokenizer, LoadError> {
+/// `others` says what else may be taken of memory meanwhile.
+fn tokenizer(
+    files: &ModelFiles,
+    vocab_size: usize,
+    others: &dyn Fn() -> usize,
+) -> Result<Tokenizer, LoadError> {
     let bytes = files.read("tokenizer.json")?;
     let tokenizer = move || Tokenizer::from_bytes(&bytes, vocab_size);
-    Ok(watched("tokenizer.json", LOAD_LIMITS, tokenizer)??)
+    Ok(watched("tokenizer.json", LOAD_LIMITS, others, tokenizer)??)
 }
 
 /// Starts an engine.

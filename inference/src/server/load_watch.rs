@@ -46,17 +46,19 @@ pub enum LoadBomb {
     },
 }
 
-/// Runs `work` on a thread of its own.
+/// Runs `work` on a thread of its own. `others` says how much memory of its own the process may take for something else
+/// meanwhile; mapped files do not count.
 ///
 /// # Errors
 /// [`LoadBomb`] when it takes more than `limits`: the process should end then.
 pub(super) fn watched<T: Send + 'static>(
     what: &'static str,
     load_limits: LoadLimits,
+    others: &dyn Fn() -> usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, LoadBomb> {
     let LoadLimits { time, memory_bytes } = load_limits;
-    let before = resident_bytes();
+    let before = own_bytes();
     let (sender, outcome) = mpsc::channel();
     thread::Builder::new()
         .name("load-part".to_owned())
@@ -72,19 +74,21 @@ pub(super) fn watched<T: Send + 'static>(
         if waited >= time {
             return Err(LoadBomb::Time { what, time });
         }
-        if resident_bytes().saturating_sub(before) > memory_bytes {
+        let taken = own_bytes().saturating_sub(before);
+        if taken > memory_bytes.saturating_add(others()) {
             let bytes = memory_bytes;
             return Err(LoadBomb::Memory { what, bytes });
         }
     }
 }
 
-/// Memory of this process; 0 where the system does not say.
-fn resident_bytes() -> usize {
+/// Memory of this process that no file has; 0 where the system does not say.
+fn own_bytes() -> usize {
     const PAGE_BYTES: usize = 4096;
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0usize) * PAGE_BYTES
+    let pages = |field| statm.split(' ').nth(field)?.parse::<usize>().ok();
+    let (resident, shared) = (pages(1), pages(2));
+    resident.unwrap_or(0).saturating_sub(shared.unwrap_or(0)) * PAGE_BYTES
 }
 
 #[cfg(test)]
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn work_within_its_limits_is_done() {
-        assert_eq!(watched("sum", LOAD_LIMITS, || 1 + 1), Ok(2));
+        assert_eq!(watched("sum", LOAD_LIMITS, &|| 0, || 1 + 1), Ok(2));
     }
 
     #[test]
@@ -103,7 +107,7 @@ mod tests {
             time: Duration::from_millis(30),
             memory_bytes: usize::MAX,
         };
-        let outcome = watched("slow", limits, move || held.recv().is_ok());
+        let outcome = watched("slow", limits, &|| 0, move || held.recv().is_ok());
         assert!(matches!(outcome, Err(LoadBomb::Time { what: "slow", .. })));
         drop(release);
         let (release, held) = mpsc::channel::<()>();
@@ -111,17 +115,21 @@ mod tests {
             time: Duration::from_secs(60),
             memory_bytes: 16 << 20,
         };
-        let outcome = watched("large", limits, move || {
+        let large = move || {
             let memory = vec![1u8; 256 << 20];
             let _ = held.recv();
             memory.len()
-        });
+        };
+        let outcome = watched("large", limits, &|| 0, large);
         assert!(matches!(
             outcome,
             Err(LoadBomb::Memory { what: "large", .. })
         ));
         drop(release);
-        let outcome = watched("bad", LOAD_LIMITS, || panic!("a panic"));
+        let large = || vec![1u8; 256 << 20].len();
+        let outcome = watched("large beside others", limits, &|| 512 << 20, large);
+        assert_eq!(outcome, Ok(256 << 20));
+        let outcome = watched("bad", LOAD_LIMITS, &|| 0, || panic!("a panic"));
         assert_eq!(outcome, Err::<(), _>(LoadBomb::Failed { what: "bad" }));
     }
 }

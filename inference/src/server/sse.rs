@@ -24,6 +24,9 @@ use super::{
 };
 use crate::stats::{HEADER_NAMES, RequestMetrics};
 
+const DATA: &[u8] = b"data: ";
+/// Room for a chunk that brings a token. Longer ones take more.
+const EVENT_BYTES: usize = 320;
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 /// A comment, which clients skip.
 pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -105,8 +108,13 @@ pub(super) async fn or_keep_alive<T>(
 
 /// One server-sent event: `data: {json}` and an empty line.
 pub fn data(value: &impl Serialize) -> Bytes {
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    [b"data: ", json.as_slice(), b"\n\n"].concat().into()
+    let mut event = Vec::with_capacity(EVENT_BYTES);
+    event.extend_from_slice(DATA);
+    if serde_json::to_writer(&mut event, value).is_err() {
+        event.truncate(DATA.len());
+    }
+    event.extend_from_slice(b"\n\n");
+    event.into()
 }
 
 /// A stream of frames under way.

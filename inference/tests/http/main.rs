@@ -34,3 +34,4 @@ mod streaming;
 mod structured;
 mod tokenize;
 mod tools;
+mod weights_cache;

@@ -252,13 +252,7 @@ impl KvWrite<'_> {
 
 fn put_key<T: Packed>(key: &[T], keys: &mut [T], offset: usize) {
     let tile = &mut keys[offset / TILE * padded(key.len()) * TILE..];
-    let lane = offset % TILE * T::GROUP;
-    for (numbers, group) in key
-        .chunks(T::GROUP)
-        .zip(tile.chunks_exact_mut(TILE * T::GROUP))
-    {
-        group[lane..lane + numbers.len()].copy_from_slice(numbers);
-    }
+    T::put_column(key, tile, offset % TILE);
 }
 
 /// The first of a group clears the others: nothing of an earlier sequence is left beside it, which might be no number.

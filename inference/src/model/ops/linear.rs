@@ -17,11 +17,11 @@ use super::{
         simd::{Simd, vectorized},
         tile::{Packed, TILE},
     },
-    packed::PackedMatrix,
+    packed::{PackedMatrix, Unpacked},
     packed_q8::{PackedQ8, Q8Rows},
     stacked::{Part, Rows, StackedMatMul},
 };
-use crate::model::config::Activation;
+use crate::model::{config::Activation, mapped::MappedBytes};
 
 /// A linear layer, `[N, K]` and a bias `[N]`, however its weights are stored.
 #[derive(Debug, Clone)]
@@ -65,26 +65,56 @@ pub(in crate::model) enum Matrix {
 
 impl Matrix {
     /// Packs a tensor `[N, K]` in memory; with `gated`, its upper half beside its lower.
-    pub(super) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
+    pub(in crate::model) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
         let weight = weight.contiguous()?;
         let (storage, layout) = weight.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else {
             bail!("weights are packed in memory only");
         };
         let (_, columns) = layout.shape().dims2()?;
-        fn pack<T: Packed>(weights: &[T], columns: usize, gated: bool) -> Result<PackedMatrix<T>> {
-            if gated {
-                PackedMatrix::pack_gated(weights, columns)
-            } else {
-                PackedMatrix::pack(weights, columns)
-            }
-        }
-        match storage {
-            CpuStorage::F32(_) => pack(contiguous::<f32>(storage, layout)?, columns, gated)
-                .map(|matrix| Self::F32(Arc::new(matrix))),
-            CpuStorage::BF16(_) => pack(contiguous::<bf16>(storage, layout)?, columns, gated)
-                .map(|matrix| Self::BF16(Arc::new(matrix))),
+        let bytes = match storage {
+            CpuStorage::F32(_) => bytes_of(contiguous::<f32>(storage, layout)?),
+            CpuStorage::BF16(_) => bytes_of(contiguous::<bf16>(storage, layout)?),
             _ => bail!("linear takes weights in f32 or bf16"),
+        };
+        let unpacked = Unpacked {
+            parts: &[bytes],
+            columns,
+            gated,
+        };
+        Self::pack(weight.dtype(), unpacked)
+    }
+
+    /// Packs a matrix of numbers of this type.
+    pub(in crate::model) fn pack(dtype: DType, unpacked: Unpacked<'_>) -> Result<Self> {
+        Ok(match dtype {
+            DType::F32 => Self::F32(Arc::new(PackedMatrix::pack(unpacked)?)),
+            DType::BF16 => Self::BF16(Arc::new(PackedMatrix::pack(unpacked)?)),
+            _ => bail!("linear takes weights in f32 or bf16"),
+        })
+    }
+
+    /// A matrix that was packed before; `None` if the bytes are not one of this type and size.
+    pub(in crate::model) fn packed(
+        dtype: DType,
+        bytes: MappedBytes,
+        size: (usize, usize),
+        gated: bool,
+    ) -> Option<Self> {
+        match dtype {
+            DType::F32 => PackedMatrix::packed(bytes, size, gated).map(|m| Self::F32(Arc::new(m))),
+            DType::BF16 => {
+                PackedMatrix::packed(bytes, size, gated).map(|m| Self::BF16(Arc::new(m)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The matrix as it lies in memory.
+    pub(in crate::model) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F32(matrix) => matrix.bytes(),
+            Self::BF16(matrix) => matrix.bytes(),
         }
     }
 
@@ -131,7 +161,7 @@ impl Linear {
     }
 
     /// Of a matrix that is packed already.
-    pub(super) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+    pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
         let packing = Packing::Dense(matrix);
         Ok(Self(Weight::Packed(PackedLinear { packing, bias })))
@@ -195,9 +225,9 @@ enum Gated {
 }
 
 impl GatedLinear {
-    /// Of a weight `[2 F, K]` in f32 or bf16, gate above up, and a bias `[2 F]`.
-    pub(in crate::model) fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Self::packed(Packing::Dense(Matrix::new(weight, true)?), bias)
+    /// Of a gated matrix that is packed already, and a bias `[2 F]`.
+    pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+        Self::packed(Packing::Dense(matrix), bias)
     }
 
     /// Of parts that lie one below the other, gate above up.
@@ -246,6 +276,12 @@ fn interleaved(bias: &[f32]) -> Vec<f32> {
     tiles
         .flat_map(|(gate, up)| [tile(gate), tile(up)].concat())
         .collect()
+}
+
+#[expect(unsafe_code, reason = "numbers as the bytes they are")]
+fn bytes_of<T: Packed>(numbers: &[T]) -> &[u8] {
+    // SAFETY: f32 and bf16 have no padding, and a byte needs no alignment.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 fn wide(tensor: &Tensor) -> Result<Vec<f32>> {

@@ -29,9 +29,11 @@ pub(super) use embedding::Embedding;
 pub(super) use experts::{Expert, Experts};
 pub(super) use heads::{Heads, HeadsNorm, KvWrite, Queries, Turn, kv_block_numbers};
 pub(super) use layer_norm::LayerNorm;
-pub(super) use linear::{GatedLinear, Linear};
+pub(super) use linear::{GatedLinear, Linear, Matrix};
 pub(super) use norm::RmsNorm;
+pub(super) use packed::{PACKING, Unpacked};
 pub(super) use stacked::Part;
+pub(super) use team::{set_threads, team};
 
 /// A number that weights and activations are stored as; arithmetic is in f32.
 pub(super) trait Element: WithDType {

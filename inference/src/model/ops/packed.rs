@@ -15,6 +15,10 @@ use super::{
     linear::Multiply,
     team::team,
 };
+use crate::model::mapped::MappedBytes;
+
+/// Counts the ways in which matrices were ever packed: what another way made is of no use.
+pub(in crate::model) const PACKING: u32 = 1;
 
 /// Rows of activations up to which a task takes all of `K` at once: the weights are read once, from memory.
 const FEW_ROWS: usize = 6;
@@ -28,8 +32,7 @@ const TASK_TILES: usize = 4;
 /// A matrix `[N, K]` in tiles.
 #[derive(Debug)]
 pub(in crate::model) struct PackedMatrix<T> {
-    /// Its numbers begin at a page.
-    memory: MmapMut,
+    memory: Memory,
     tiles: usize,
     /// Rows, those of the padding aside.
     rows: usize,
@@ -37,63 +40,121 @@ pub(in crate::model) struct PackedMatrix<T> {
     kind: PhantomData<T>,
 }
 
-/// Where the row of a tile comes from; `None`: zeros.
-type Source = dyn Fn(usize) -> Option<usize> + Sync;
+/// Where the numbers are; they begin at a page.
+#[derive(Debug)]
+enum Memory {
+    Own(MmapMut),
+    /// As they were packed before, in a file.
+    Mapped(MappedBytes),
+}
+
+/// Bytes of the numbers of a group: those that stay together.
+const GROUP_BYTES: usize = 4;
+
+/// A matrix `[N, K]` as files have it: the bytes of its rows, in parts one below the other.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model) struct Unpacked<'a> {
+    pub(in crate::model) parts: &'a [&'a [u8]],
+    /// Numbers of a row.
+    pub(in crate::model) columns: usize,
+    /// Its upper half and its lower, gate and up, take turns by the tile.
+    pub(in crate::model) gated: bool,
+}
+
+impl Unpacked<'_> {
+    /// The bytes of a row.
+    fn row(&self, row: usize, row_bytes: usize) -> &[u8] {
+        let mut at = row * row_bytes;
+        for part in self.parts {
+            match part.get(at..at + row_bytes) {
+                Some(bytes) => return bytes,
+                None => at -= part.len(),
+            }
+        }
+        unreachable!("parts hold whole rows, and the row is one of them")
+    }
+}
+
+/// Tiles of a matrix of `rows` rows.
+fn tile_count(rows: usize, gated: bool) -> usize {
+    if gated {
+        2 * (rows / 2).div_ceil(TILE)
+    } else {
+        rows.div_ceil(TILE)
+    }
+}
+
+/// Which row is in this place of the tiles; `None`: zeros.
+fn row_at(place: usize, rows: usize, gated: bool) -> Option<usize> {
+    if !gated {
+        return (place < rows).then_some(place);
+    }
+    let (tile, lane, half) = (place / TILE, place % TILE, rows / 2);
+    let in_half = tile / 2 * TILE + lane;
+    (in_half < half).then_some(tile % 2 * half + in_half)
+}
 
 impl<T: Packed> PackedMatrix<T> {
-    /// Packs `[N, K]`, row by row.
-    pub(in crate::model) fn pack(weights: &[T], columns: usize) -> Result<Self> {
-        let rows = weights.len() / columns.max(1);
-        let source = move |row: usize| (row < rows).then_some(row);
-        Self::pack_in_order((weights, rows, columns), rows.div_ceil(TILE), &source)
-    }
-
-    /// Packs `[2 F, K]`, gate above up, so that tiles of both take turns.
-    pub(in crate::model) fn pack_gated(weights: &[T], columns: usize) -> Result<Self> {
-        let half = weights.len() / columns.max(1) / 2;
-        let source = move |row: usize| {
-            let (tile, lane) = (row / TILE, row % TILE);
-            let in_half = tile / 2 * TILE + lane;
-            (in_half < half).then_some(tile % 2 * half + in_half)
-        };
-        Self::pack_in_order(
-            (weights, 2 * half, columns),
-            2 * half.div_ceil(TILE),
-            &source,
-        )
-    }
-
-    fn pack_in_order(
-        (weights, rows, columns): (&[T], usize, usize),
-        tiles: usize,
-        source: &Source,
-    ) -> Result<Self> {
-        let groups = columns.div_ceil(T::GROUP);
-        let tile_len = groups * TILE * T::GROUP;
-        let mut matrix = Self {
-            memory: memory(tiles * tile_len * size_of::<T>())?,
+    /// Packs a matrix.
+    pub(in crate::model) fn pack(unpacked: Unpacked<'_>) -> Result<Self> {
+        let Unpacked {
+            parts,
+            columns,
+            gated,
+        } = unpacked;
+        const { assert!(T::GROUP * size_of::<T>() == GROUP_BYTES) };
+        let row_bytes = columns * size_of::<T>();
+        if row_bytes == 0 || parts.iter().any(|part| part.len() % row_bytes != 0) {
+            bail!("a matrix of {columns} columns whose parts are no whole rows");
+        }
+        let rows = parts.iter().map(|part| part.len()).sum::<usize>() / row_bytes;
+        let tiles = tile_count(rows, gated);
+        let tile_bytes = columns.div_ceil(T::GROUP) * TILE * GROUP_BYTES;
+        let mut memory = memory(tiles * tile_bytes)?;
+        let packed = Disjoint::new(&mut memory[..]);
+        team().run(tiles, |tile| {
+            #[expect(unsafe_code, reason = "each task packs a tile of its own")]
+            // SAFETY: no two tasks have the same tile.
+            let packed = unsafe { packed.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
+            for lane in 0..TILE {
+                if let Some(row) = row_at(tile * TILE + lane, rows, gated) {
+                    pack_row(unpacked.row(row, row_bytes), lane, packed);
+                }
+            }
+        });
+        Ok(Self {
+            memory: Memory::Own(memory),
             tiles,
             rows,
             columns,
             kind: PhantomData,
+        })
+    }
+
+    /// A matrix of which [`Self::bytes`] is known; `None` if that is not one of this size.
+    pub(in crate::model) fn packed(
+        bytes: MappedBytes,
+        (rows, columns): (usize, usize),
+        gated: bool,
+    ) -> Option<Self> {
+        let matrix = Self {
+            memory: Memory::Mapped(bytes),
+            tiles: tile_count(rows, gated),
+            rows,
+            columns,
+            kind: PhantomData,
         };
-        let packed = Disjoint::new(matrix.numbers_mut());
-        team().run(tiles, |tile| {
-            #[expect(unsafe_code, reason = "each task packs a tile of its own")]
-            // SAFETY: no two tasks have the same tile.
-            let packed = unsafe { packed.part(tile * tile_len..(tile + 1) * tile_len) };
-            for lane in 0..TILE {
-                let Some(row) = source(tile * TILE + lane) else {
-                    continue;
-                };
-                let row = &weights[row * columns..][..columns];
-                let places = packed.chunks_exact_mut(TILE * T::GROUP);
-                for (numbers, place) in row.chunks(T::GROUP).zip(places) {
-                    place[lane * T::GROUP..][..numbers.len()].copy_from_slice(numbers);
-                }
-            }
-        });
-        Ok(matrix)
+        let bytes = matrix.bytes();
+        let aligned = bytes.as_ptr().align_offset(align_of::<T>()) == 0;
+        (aligned && bytes.len() == matrix.len() * size_of::<T>()).then_some(matrix)
+    }
+
+    /// All of it, as it lies in memory.
+    pub(in crate::model) fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Own(memory) => memory,
+            Memory::Mapped(bytes) => bytes.as_ref(),
+        }
     }
 
     pub(in crate::model) fn rows(&self) -> usize {
@@ -115,18 +176,12 @@ impl<T: Packed> PackedMatrix<T> {
 
     #[expect(unsafe_code, reason = "numbers in memory that was mapped")]
     fn numbers(&self) -> &[T] {
-        // SAFETY: the memory begins at a page and holds `len` numbers; every pattern of bits is a number.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len()) }
+        let bytes = self.bytes();
+        // SAFETY: the bytes are aligned and hold `len` numbers, by `pack` or as `packed` found; every pattern of bits is a number.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), self.len()) }
     }
 
-    #[expect(unsafe_code, reason = "numbers in memory that was mapped")]
-    fn numbers_mut(&mut self) -> &mut [T] {
-        let len = self.len();
-        // SAFETY: as above, and the memory is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), len) }
-    }
-
-    /// Row `row` of a matrix packed by [`Self::pack`].
+    /// Row `row` of a matrix that is not gated.
     pub(in crate::model) fn row(&self, row: usize, out: &mut Vec<T>) {
         let tile = &self.numbers()[row / TILE * self.tile_len()..][..self.tile_len()];
         let (from, lane) = (out.len(), row % TILE * T::GROUP);
@@ -254,6 +309,19 @@ impl<T: Packed> Task<'_, T> {
                 }
             });
         }
+    }
+}
+
+/// Puts a row into its lane of a tile.
+fn pack_row(row: &[u8], lane: usize, tile: &mut [u8]) {
+    let (groups, rest) = row.as_chunks::<GROUP_BYTES>();
+    let places = tile.chunks_exact_mut(TILE * GROUP_BYTES);
+    for (group, place) in groups.iter().zip(places) {
+        place[lane * GROUP_BYTES..][..GROUP_BYTES].copy_from_slice(group);
+    }
+    if !rest.is_empty() {
+        let last = groups.len() * TILE * GROUP_BYTES + lane * GROUP_BYTES;
+        tile[last..last + rest.len()].copy_from_slice(rest);
     }
 }
 

@@ -17,10 +17,27 @@ use std::{
 /// How often a thread looks for the next operation before it sleeps: some tens of microseconds.
 const SPINS: u32 = 2_000;
 
-/// The team of this process, one thread for each processor it may use: by its affinity and its cgroup's quota.
+/// Threads that were asked for.
+static THREADS: OnceLock<usize> = OnceLock::new();
+
+/// Sets the number of compute threads, rayon's as well: those asked for, or one for each processor that this process may use, by
+/// its affinity and its cgroup's quota. The first call counts, and only before [`team`] is used.
+pub(in crate::model) fn set_threads(asked: Option<usize>) {
+    let threads = *THREADS.get_or_init(|| asked.unwrap_or_else(processors));
+    // Fails where a process loads several models: the pool is there.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The team of this process.
 pub(in crate::model) fn team() -> &'static Team {
     static TEAM: OnceLock<Team> = OnceLock::new();
-    TEAM.get_or_init(|| Team::new(thread::available_parallelism().map_or(1, usize::from)))
+    TEAM.get_or_init(|| Team::new(*THREADS.get_or_init(processors)))
 }
 
 /// Threads that run the tasks of an operation, the caller's among them.

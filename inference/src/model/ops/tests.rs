@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::model::{
     config::{Activation, NormConfig},
+    mapped::MappedBytes,
     runner::{BLOCK_TOKENS, Batch},
 };
 
@@ -78,6 +79,37 @@ proptest! {
             let all = numbers(&linear.forward(&x).unwrap());
             let alone = linear.forward(&x.narrow(0, t - 1, 1).unwrap().contiguous().unwrap());
             prop_assert_eq!(&all[(t - 1) * 48..], numbers(&alone.unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_matrix_packed_in_parts_or_before_is_the_same(
+        n in 1usize..40, cut in 0usize..40, k in 1usize..80, gated: bool, seed: u64,
+    ) {
+        for dtype in DTYPES {
+            let rows = 2 * n;
+            let tensor = random(seed, &[rows, k], dtype);
+            let whole = Matrix::new(&tensor, gated).unwrap();
+            let numbers = tensor.flatten_all().unwrap();
+            let bytes: Vec<u8> = match dtype {
+                DType::F32 => numbers.to_vec1::<f32>().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect(),
+                _ => numbers.to_vec1::<bf16>().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect(),
+            };
+            let (above, below) = bytes.split_at(bytes.len() / rows * cut.min(rows));
+            let unpacked = Unpacked { parts: &[above, below], columns: k, gated };
+            let packed = Matrix::pack(dtype, unpacked).unwrap();
+            prop_assert_eq!(packed.bytes(), whole.bytes());
+
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, whole.bytes()).unwrap();
+            let map = std::sync::Arc::new(crate::model::mapped::map(&file).unwrap());
+            let mapped = |length| MappedBytes { map: std::sync::Arc::clone(&map), place: 0..length };
+            let length = whole.bytes().len();
+            let before = |length, rows| Matrix::packed(dtype, mapped(length), (rows, k), gated);
+            let packed = before(length, rows).unwrap();
+            prop_assert_eq!(packed.bytes(), whole.bytes());
+            prop_assert!(before(length - 4, rows).is_none());
+            prop_assert!(before(length, rows + 64).is_none());
         }
     }
 

@@ -14,6 +14,10 @@ pub(in crate::model) trait Packed: Element + Send + Sync {
     /// Numbers of a column that lie side by side.
     const GROUP: usize;
 
+    /// Writes a column's numbers to its place in a tile, `[K / GROUP][16][GROUP]`; a last group that is not whole is left as
+    /// it is behind them.
+    fn put_column(numbers: &[Self], tile: &mut [Self], column: usize);
+
     /// `sums[r][c] += Σ x[r][k] · w[k][c]`. The order of the sum is that of `k`, so that a row's does not depend on how many
     /// there are.
     ///
@@ -58,6 +62,13 @@ impl<T: Packed> Product<'_, T> {
 impl Packed for f32 {
     const GROUP: usize = 1;
 
+    fn put_column(numbers: &[Self], tile: &mut [Self], column: usize) {
+        let places = tile.as_chunks_mut::<TILE>().0;
+        for (number, place) in numbers.iter().zip(places) {
+            place[column] = *number;
+        }
+    }
+
     fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
         accumulate_plainly(simd, product, sums, sums_stride);
     }
@@ -65,6 +76,19 @@ impl Packed for f32 {
 
 impl Packed for bf16 {
     const GROUP: usize = 2;
+
+    fn put_column(numbers: &[Self], tile: &mut [Self], column: usize) {
+        let (pairs, rest) = numbers.as_chunks::<2>();
+        let places = tile.as_chunks_mut::<2>().0;
+        let mut places = places.iter_mut().skip(column).step_by(TILE);
+        // The pairs first, so that no place is taken for a pair that is not there.
+        for (pair, place) in pairs.iter().zip(places.by_ref()) {
+            *place = *pair;
+        }
+        if let (Some(place), [last]) = (places.next(), rest) {
+            place[0] = *last;
+        }
+    }
 
     fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
         match simd {

@@ -109,7 +109,7 @@ unsafe fn held<const R: usize, const N: usize>(part: &Part) {
             unsafe {
                 let at = w.add(tile * tile_stride + pair * 2 * TILE);
                 *value = pairs_of(_mm512_loadu_si512(at.cast()));
-                if N == 4 {
+                if N == 4 || R > 8 {
                     _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(PREFETCH));
                 }
             }

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""How long a start takes, and what it holds: from the start of the process to /ready and to the first token of a short
+completion, and its memory, as medians of several starts. Files are read once before, so they lie in the page cache.
+
+    tests/bench/cold_start.py MODEL NAME=ENGINE [NAME=ENGINE …] [--runs 5] [--prompt 16] [-- FLAGS OF THE ENGINE]
+
+Several engines take turns: A B A B. `{fresh}` among the flags of an engine, as in `NAME=ENGINE --weights-cache-dir={fresh}`,
+is an empty folder for each of its starts; `{kept}` one folder for all of them, filled by a start that is not counted.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+START_SECONDS_MAX = 120
+POLL_SECONDS = 0.002
+MEMORY = ("VmHWM", "VmRSS", "RssAnon", "RssFile")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def is_ready(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def first_token(port, prompt_tokens):
+    """Waits for the first event of a streamed completion of token ids."""
+    body = json.dumps(
+        {
+            "model": "bench",
+            "prompt": [100 + at % 900 for at in range(prompt_tokens)],
+            "max_tokens": 2,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+        }
+    )
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS_MAX)
+    connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        sys.exit(f"the completion was answered {answer.status}: {answer.read().decode()}")
+    while not answer.readline().startswith(b"data: "):
+        pass
+    now = time.monotonic()
+    answer.read()
+    connection.close()
+    return now
+
+
+def memory_mib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in status)
+    return {key: int(values[key].split()[0]) / 1024 for key in MEMORY}
+
+
+def start(command, prompt_tokens):
+    """One start: seconds to ready and to the first token, and memory afterwards in MiB."""
+    port = free_port()
+    begun = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        engine = subprocess.Popen(
+            [*command, "--host=127.0.0.1", f"--port={port}", "--served-model-name=bench"], stderr=log
+        )
+        try:
+            while not is_ready(port):
+                if engine.poll() is not None or time.monotonic() - begun > START_SECONDS_MAX:
+                    log.seek(0)
+                    sys.exit(f"{shlex.join(command)} did not start:\n{log.read().decode()}")
+                time.sleep(POLL_SECONDS)
+            ready = time.monotonic() - begun
+            at_ready = memory_mib(engine.pid)
+            token = first_token(port, prompt_tokens) - begun
+            memory = memory_mib(engine.pid)
+        finally:
+            engine.send_signal(signal.SIGTERM)
+            try:
+                engine.wait(20)
+            except subprocess.TimeoutExpired:
+                engine.kill()
+                engine.wait()
+    return {"ready s": ready, "first token s": token, "RSS at ready MiB": at_ready["VmRSS"]} | {
+        f"{key} MiB": value for key, value in memory.items()
+    }
+
+
+def warm(model):
+    """Brings the model's files into the page cache."""
+    paths = [model] if model.is_file() else [path for path in model.iterdir() if path.is_file()]
+    for path in paths:
+        with path.open("rb") as file:
+            while file.read(1 << 24):
+                pass
+
+
+def main():
+    own, _, engine_flags = " ".join(map(shlex.quote, sys.argv[1:])).partition(" -- ")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("engines", nargs="+", metavar="NAME=ENGINE")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--prompt", type=int, default=16, help="tokens of the prompt")
+    options = parser.parse_args(shlex.split(own))
+    engines = dict(engine.split("=", 1) for engine in options.engines)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="cold-start-", dir=os.environ.get("CANDELA_CACHE")))
+    runs = {name: [] for name in engines}
+
+    def run(name):
+        fresh, kept = folder / "fresh", folder / f"kept-{name}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        command = shlex.split(engines[name].format(fresh=fresh, kept=kept))
+        return start([*command, f"--model={options.model}", *shlex.split(engine_flags)], options.prompt)
+
+    try:
+        warm(options.model)
+        for name in engines:
+            if "{kept}" in engines[name]:
+                run(name)
+        for _ in range(options.runs):
+            for name in engines:
+                runs[name].append(run(name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    columns = list(runs[next(iter(runs))][0])
+    print(f"medians of {options.runs} starts, {options.prompt} tokens of prompt")
+    print("| engine | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name, results in runs.items():
+        medians = [statistics.median(result[column] for result in results) for column in columns]
+        cells = [f"{value:.2f}" if column.endswith(" s") else f"{value:.0f}" for column, value in zip(columns, medians)]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

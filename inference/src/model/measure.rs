@@ -17,7 +17,8 @@ impl LinearLayer {
     /// # Errors
     /// Where there is no memory for them.
     pub fn bf16(tokens: usize, inputs: usize, outputs: usize) -> Result<Self> {
-        let random = |rows| Tensor::rand(-1f32, 1f32, (rows, inputs), &Device::Cpu)?.to_dtype(DType::BF16);
+        let random =
+            |rows| Tensor::rand(-1f32, 1f32, (rows, inputs), &Device::Cpu)?.to_dtype(DType::BF16);
         Ok(Self {
             linear: Linear::new(&random(outputs)?, None)?,
             activations: random(tokens)?,

@@ -369,21 +369,27 @@ impl<'a> Weights<'a> {
 
     fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {
         let saved = self.find(name, &[rows, columns])?;
-        let block_type = |saved: &Saved<'_>| match (&saved.kind, self.quantization) {
-            (SavedType::Blocks(_), _) | (_, Quantization::None) => None,
-            (_, asked) => {
-                let choice = Choice::of(name, columns, asked);
-                let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-                tally.add(&choice);
-                choice.block_type
-            }
+        let block_type = match saved.kind {
+            SavedType::Blocks(_) => None,
+            _ => self.chosen(name, columns),
         };
-        let part = match (&saved.kind, block_type(&saved)) {
+        let part = match (&saved.kind, block_type) {
             (SavedType::Blocks(_), _) => saved.matrix().map(|m| Part::Quantized(Arc::new(m))),
             (_, Some(kind)) => quantized(&saved, kind, columns),
             (_, None) => saved.tensor(self.dtype).map(Part::Dense),
         };
         self.taken(&saved, part)
+    }
+
+    /// What `--quantization` makes of a matrix that is loaded now: it is counted.
+    fn chosen(&self, name: &str, columns: usize) -> Option<BlockType> {
+        if self.quantization == Quantization::None {
+            return None;
+        }
+        let choice = Choice::of(name, columns, self.quantization);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.add(&choice);
+        choice.block_type
     }
 
     /// The tensor as its file has it; it must have this shape and a type that we read.

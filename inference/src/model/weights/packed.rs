@@ -71,7 +71,8 @@ impl Weights<'_> {
                 (made.map_err(|error| failed(names, error))?, true)
             }
         };
-        for part in &parts {
+        for (name, part) in names.iter().zip(&parts) {
+            self.chosen(name, columns);
             self.taken(part, Ok(()))?;
         }
         if is_new {

@@ -58,6 +58,10 @@ long_context() {
     tests/parity/run.sh --suite tests/parity/long_context.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
 
+quantization() {
+    tests/parity/run.sh --suite tests/parity/quantization.py --engine "$CANDELA_PROGRAMS/candela-engine" --logits "$(tests/setup/logits.sh)"
+}
+
 sampling() {
     tests/parity/run.sh --suite tests/parity/sampling.py --engine "$CANDELA_PROGRAMS/candela-engine"
 }
@@ -114,6 +118,7 @@ if section release build_release; then
     section parity parity
     section long-context long_context
     section sampling sampling
+    section quantization quantization
     section gguf gguf
     section embeddings embeddings
     section clients clients

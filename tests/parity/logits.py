@@ -73,9 +73,10 @@ class Tool:
         tensors = load_file(out)
         return [tensors[str(i)] for i in range(len(prompts))]
 
-    def whole_and_in_pieces(self, folder, dtype, prompts):
+    def whole_and_in_pieces(self, folder, dtype, prompts, *more):
         """The same, once in one step and once in several."""
-        return self.run(folder, dtype, prompts), self.run(folder, dtype, prompts, f"--chunk={PIECE}")
+        pieces = self.run(folder, dtype, prompts, f"--chunk={PIECE}", *more)
+        return self.run(folder, dtype, prompts, *more), pieces
 
 
 def check_runs(whole, pieces):

@@ -270,7 +270,7 @@ impl<'a> Weights<'a> {
         let bias = self.bias(biases, rows)?;
         let made = match self.matrices(names, rows, columns, true)? {
             Matrices::Packed(matrix) => GatedLinear::of_packed(matrix, bias),
-            Matrices::Parts(parts) => Linear::stacked(parts, bias).map(GatedLinear::apart),
+            Matrices::Parts(parts) => GatedLinear::stacked(parts, bias),
         };
         made.map_err(|error| failed(names, error))
     }

@@ -150,8 +150,8 @@ fn bytes_that_are_no_whole_rows_are_refused() {
 fn rows_quantized_in_parts_are_those_quantized_at_once() {
     let (rows, columns) = (2 * QUANTIZED_ROWS + 3, 32);
     let weights = random(5, rows * columns);
-    let parts = matrix(BlockType::Q8_0, rows, columns, 5);
-    let at_once = Blocks::Q8_0(quantized(&weights, columns));
+    let parts = matrix(BlockType::Q4_0, rows, columns, 5);
+    let at_once = Blocks::Q4_0(quantized(&weights, columns));
     let at_once = BlockMatrix {
         blocks: at_once,
         rows,

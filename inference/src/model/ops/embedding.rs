@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::{BlockMatrix, Linear, Part, linear::Matrix};
+use super::{BlockMatrix, Linear, Matrix, Part};
 
 /// An embedding `[V, hidden]`.
 #[derive(Debug, Clone)]

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor,
-    WithDType, bail,
+    CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 use half::bf16;
 
@@ -15,12 +14,13 @@ use super::{
     kernels::{
         Disjoint,
         simd::{Simd, vectorized},
-        tile::{Packed, TILE},
+        tile::TILE,
     },
-    packed::{PackedMatrix, Unpacked},
+    matrix::Matrix,
+    packed_q8::{PackedQ8, Q8Rows},
     stacked::{Part, Rows, StackedMatMul},
 };
-use crate::model::{config::Activation, mapped::MappedBytes};
+use crate::model::config::Activation;
 
 /// A linear layer, `[N, K]` and a bias `[N]`, however its weights are stored.
 #[derive(Debug, Clone)]
@@ -36,105 +36,23 @@ enum Weight {
 /// Packed rows, and as many numbers of a bias.
 #[derive(Debug, Clone)]
 pub(super) struct PackedLinear {
-    matrix: Matrix,
+    packing: Packing,
     bias: Option<Arc<Vec<f32>>>,
 }
 
-/// A packed matrix `[N, K]`, shared.
+/// What the rows of a layer are packed as.
 #[derive(Debug, Clone)]
-pub(in crate::model) enum Matrix {
-    F32(Arc<PackedMatrix<f32>>),
-    BF16(Arc<PackedMatrix<bf16>>),
+enum Packing {
+    Dense(Matrix),
+    /// 8 bits.
+    Q8(Q8Rows),
 }
 
-impl Matrix {
-    /// Packs a tensor `[N, K]` in memory; with `gated`, its upper half beside its lower.
-    pub(in crate::model) fn new(weight: &Tensor, gated: bool) -> Result<Self> {
-        let weight = weight.contiguous()?;
-        let (storage, layout) = weight.storage_and_layout();
-        let Storage::Cpu(storage) = &*storage else {
-            bail!("weights are packed in memory only");
-        };
-        let (_, columns) = layout.shape().dims2()?;
-        let bytes = match storage {
-            CpuStorage::F32(_) => bytes_of(contiguous::<f32>(storage, layout)?),
-            CpuStorage::BF16(_) => bytes_of(contiguous::<bf16>(storage, layout)?),
-            _ => bail!("linear takes weights in f32 or bf16"),
-        };
-        let unpacked = Unpacked {
-            parts: &[bytes],
-            columns,
-            gated,
-        };
-        Self::pack(weight.dtype(), unpacked)
-    }
-
-    /// Packs a matrix of numbers of this type.
-    pub(in crate::model) fn pack(dtype: DType, unpacked: Unpacked<'_>) -> Result<Self> {
-        Ok(match dtype {
-            DType::F32 => Self::F32(Arc::new(PackedMatrix::pack(unpacked)?)),
-            DType::BF16 => Self::BF16(Arc::new(PackedMatrix::pack(unpacked)?)),
-            _ => bail!("linear takes weights in f32 or bf16"),
-        })
-    }
-
-    /// A matrix that was packed before; `None` if the bytes are not one of this type and size.
-    pub(in crate::model) fn packed(
-        dtype: DType,
-        bytes: MappedBytes,
-        size: (usize, usize),
-        gated: bool,
-    ) -> Option<Self> {
-        match dtype {
-            DType::F32 => PackedMatrix::packed(bytes, size, gated).map(|m| Self::F32(Arc::new(m))),
-            DType::BF16 => {
-                PackedMatrix::packed(bytes, size, gated).map(|m| Self::BF16(Arc::new(m)))
-            }
-            _ => None,
-        }
-    }
-
-    /// The matrix as it lies in memory.
-    pub(in crate::model) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(matrix) => matrix.bytes(),
-            Self::BF16(matrix) => matrix.bytes(),
-        }
-    }
-
-    /// Numbers of a row.
-    pub(super) fn columns(&self) -> usize {
-        match self {
-            Self::F32(matrix) => matrix.columns(),
-            Self::BF16(matrix) => matrix.columns(),
-        }
-    }
-
-    /// Rows, those of the padding aside.
-    pub(super) fn row_count(&self) -> usize {
-        match self {
-            Self::F32(matrix) => matrix.rows(),
-            Self::BF16(matrix) => matrix.rows(),
-        }
-    }
-
-    /// These rows, `[T, K]`; not of a gated matrix.
-    pub(super) fn rows(&self, ids: &[u32]) -> Result<Tensor> {
-        fn gathered<T: Packed>(matrix: &PackedMatrix<T>, ids: &[u32]) -> Result<Tensor> {
-            let mut rows = Vec::with_capacity(ids.len() * matrix.columns());
-            for &id in ids {
-                if id as usize >= matrix.rows() {
-                    bail!("row {id} of a matrix of {} rows", matrix.rows());
-                }
-                matrix.row(id as usize, &mut rows);
-            }
-            Tensor::from_vec(rows, (ids.len(), matrix.columns()), &Device::Cpu)
-        }
-        match self {
-            Self::F32(matrix) => gathered(matrix, ids),
-            Self::BF16(matrix) => gathered(matrix, ids),
-        }
-    }
+/// Rows that activations of type `T` can be multiplied with.
+pub(super) trait Multiply<T> {
+    /// The products of `x`, `[T, K]`, with every row. `finish` gets them as `(row of x, first row here, sums)`, some tiles at a
+    /// time, from any thread, each once.
+    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync));
 }
 
 impl Linear {
@@ -147,11 +65,17 @@ impl Linear {
     /// Of a matrix that is packed already.
     pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
-        Ok(Self(Weight::Packed(PackedLinear { matrix, bias })))
+        let packing = Packing::Dense(matrix);
+        Ok(Self(Weight::Packed(PackedLinear { packing, bias })))
     }
 
     /// Of parts that lie one below the other; each has the same `K`.
     pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Result<Self> {
+        if let Some(parts) = packed_q8(&parts) {
+            let packing = Packing::Q8(Q8Rows::stacked(parts)?);
+            let bias = bias.map(|bias| wide(&bias).map(Arc::new)).transpose()?;
+            return Ok(Self(Weight::Packed(PackedLinear { packing, bias })));
+        }
         let rows = parts.into_iter().map(Rows::new).collect::<Result<_>>()?;
         Ok(Self(Weight::Stacked(rows, bias)))
     }
@@ -205,15 +129,23 @@ enum Gated {
 impl GatedLinear {
     /// Of a gated matrix that is packed already, and a bias `[2 F]`.
     pub(in crate::model) fn of_packed(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+        Self::packed(Packing::Dense(matrix), bias)
+    }
+
+    /// Of parts that lie one below the other, gate above up.
+    pub(in crate::model) fn stacked(parts: Vec<Part>, bias: Option<Tensor>) -> Result<Self> {
+        let packed = packed_q8(&parts).map(|parts| Q8Rows::gated(&parts));
+        match packed.transpose()?.flatten() {
+            Some(rows) => Self::packed(Packing::Q8(rows), bias),
+            None => Linear::stacked(parts, bias).map(|linear| Self(Gated::Apart(linear))),
+        }
+    }
+
+    fn packed(packing: Packing, bias: Option<Tensor>) -> Result<Self> {
         let bias = bias
             .map(|bias| Ok::<_, candle_core::Error>(Arc::new(interleaved(&wide(&bias)?))))
             .transpose()?;
-        Ok(Self(Gated::Packed(PackedLinear { matrix, bias })))
-    }
-
-    /// Of a layer that makes gate and up, one behind the other.
-    pub(in crate::model) fn apart(linear: Linear) -> Self {
-        Self(Gated::Apart(linear))
+        Ok(Self(Gated::Packed(PackedLinear { packing, bias })))
     }
 
     /// `[T, K]` → `[T, F]`; products, activation and their product are each rounded.
@@ -223,6 +155,15 @@ impl GatedLinear {
             Gated::Apart(linear) => linear.forward(x)?.apply_op1_no_bwd(&GatedMul(activation)),
         }
     }
+}
+
+/// The matrices, if all are packed in 8 bits.
+fn packed_q8(parts: &[Part]) -> Option<Vec<Arc<PackedQ8>>> {
+    let packed = |part: &Part| match part {
+        Part::Dense(_) => None,
+        Part::Quantized(matrix) => matrix.packed().cloned(),
+    };
+    parts.iter().map(packed).collect()
 }
 
 /// Gate above up → in the order of [`PackedMatrix::pack_gated`].
@@ -239,25 +180,27 @@ fn interleaved(bias: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-#[expect(unsafe_code, reason = "numbers as the bytes they are")]
-fn bytes_of<T: Packed>(numbers: &[T]) -> &[u8] {
-    // SAFETY: f32 and bf16 have no padding, and a byte needs no alignment.
-    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
-}
-
 fn wide(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.to_vec1()
 }
 
-/// Runs a generic function with the matrix and the input, which have one type.
+/// Runs a generic function with the matrix and the input, which have one type, unless the matrix takes any.
 macro_rules! by_matrix {
     ($linear:expr, $x:expr, $layout:expr, |$matrix:ident, $input:ident| $run:expr) => {
-        match &$linear.matrix {
-            Matrix::F32($matrix) => {
+        match (&$linear.packing, $x) {
+            (Packing::Dense(Matrix::F32($matrix)), _) => {
+                let ($matrix, $input) = (&**$matrix, contiguous::<f32>($x, $layout)?);
+                $run
+            }
+            (Packing::Dense(Matrix::BF16($matrix)), _) => {
+                let ($matrix, $input) = (&**$matrix, contiguous::<bf16>($x, $layout)?);
+                $run
+            }
+            (Packing::Q8($matrix), CpuStorage::F32(_)) => {
                 let $input = contiguous::<f32>($x, $layout)?;
                 $run
             }
-            Matrix::BF16($matrix) => {
+            (Packing::Q8($matrix), _) => {
                 let $input = contiguous::<bf16>($x, $layout)?;
                 $run
             }
@@ -269,13 +212,23 @@ impl PackedLinear {
     /// Of a weight `[N, K]`, without a bias.
     pub(super) fn new(weight: &Tensor) -> Result<Self> {
         Ok(Self {
-            matrix: Matrix::new(weight, false)?,
+            packing: Packing::Dense(Matrix::new(weight, false)?),
             bias: None,
         })
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.matrix.row_count()
+        match &self.packing {
+            Packing::Dense(matrix) => matrix.row_count(),
+            Packing::Q8(rows) => rows.count(),
+        }
+    }
+
+    fn columns(&self) -> usize {
+        match &self.packing {
+            Packing::Dense(matrix) => matrix.columns(),
+            Packing::Q8(rows) => rows.columns(),
+        }
     }
 
     /// `[T, K]` → `[T, N]` in f32.
@@ -289,11 +242,9 @@ impl PackedLinear {
     /// `[T, K]` and a matrix of the same type.
     fn rows_of_x(&self, layout: &Layout) -> Result<usize> {
         let (t, k) = layout.shape().dims2()?;
-        if k != self.matrix.columns() {
-            bail!(
-                "linear: input has {k} columns, the weight {}",
-                self.matrix.columns()
-            );
+        let columns = self.columns();
+        if k != columns {
+            bail!("linear: input has {k} columns, the weight {columns}");
         }
         Ok(t)
     }
@@ -305,14 +256,14 @@ impl PackedLinear {
 
     /// Runs the product, and `finish(row, columns, sums, out)` on every part of the result: `out` is the part of `row` that
     /// the columns are for, one number for every `1 / per` of them.
-    fn run<T: Packed, O: Copy + Default + Send>(
+    fn run<T: Element, O: Copy + Default + Send>(
         &self,
-        matrix: &PackedMatrix<T>,
+        matrix: &impl Multiply<T>,
         x: &[T],
         (columns, per): (usize, usize),
         finish: impl Fn(usize, std::ops::Range<usize>, &[f32], &mut [O]) + Sync,
     ) -> Vec<O> {
-        let t = x.len() / matrix.columns().max(1);
+        let t = x.len() / self.columns().max(1);
         let width = columns / per;
         let mut out = vec![O::default(); t * width];
         let parts = Disjoint::new(&mut out);
@@ -350,17 +301,17 @@ impl CustomOp1 for MatMul<'_> {
     }
 }
 
-fn same_type<T: Packed + Default>(
-    linear: &PackedLinear,
-    matrix: &PackedMatrix<T>,
-    x: &[T],
-) -> CpuStorage {
-    T::to_cpu_storage_owned(stored::<T, T>(linear, matrix, x))
+fn same_type<T>(linear: &PackedLinear, matrix: &impl Multiply<T>, x: &[T]) -> CpuStorage
+where
+    T: Element + Default,
+{
+    let out: Vec<T> = stored(linear, matrix, x);
+    T::to_cpu_storage_owned(out)
 }
 
-fn stored<T: Packed, O: Element + Default>(
+fn stored<T: Element, O: Element + Default>(
     linear: &PackedLinear,
-    matrix: &PackedMatrix<T>,
+    matrix: &impl Multiply<T>,
     x: &[T],
 ) -> Vec<O> {
     let simd = Simd::detect();
@@ -423,9 +374,9 @@ impl CustomOp2 for Onto<'_> {
 }
 
 impl Onto<'_> {
-    fn add<T: Packed + Default>(
+    fn add<T: Element + Default>(
         &self,
-        matrix: &PackedMatrix<T>,
+        matrix: &impl Multiply<T>,
         x: &[T],
         (residual, layout): (&CpuStorage, &Layout),
     ) -> Result<CpuStorage> {
@@ -481,7 +432,7 @@ impl CustomOp1 for GatedMatMul<'_> {
 }
 
 impl GatedMatMul<'_> {
-    fn gate<T: Packed + Default>(&self, matrix: &PackedMatrix<T>, x: &[T]) -> CpuStorage {
+    fn gate<T: Element + Default>(&self, matrix: &impl Multiply<T>, x: &[T]) -> CpuStorage {
         let (linear, simd) = (self.linear, Simd::detect());
         let out = linear.run(
             matrix,

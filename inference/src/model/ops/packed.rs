@@ -12,6 +12,7 @@ use super::{
         simd::Simd,
         tile::{Packed, Product, TILE},
     },
+    linear::Multiply,
     team::team,
 };
 use crate::model::mapped::MappedBytes;
@@ -189,10 +190,10 @@ impl<T: Packed> PackedMatrix<T> {
         }
         out.truncate(from + self.columns);
     }
+}
 
-    /// The products of `x`, `[T, K]`, with every row of the matrix. `finish` gets them as `(row of x, first row of the
-    /// matrix, sums)`, some tiles at a time, from any thread, each once.
-    pub(super) fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
+impl<T: Packed> Multiply<T> for PackedMatrix<T> {
+    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
         let rows = x.len() / self.columns.max(1);
         let task = Task {
             matrix: self,
@@ -325,7 +326,7 @@ fn pack_row(row: &[u8], lane: usize, tile: &mut [u8]) {
 }
 
 /// Zeros, in large pages where the system has them.
-fn memory(bytes: usize) -> Result<MmapMut> {
+pub(super) fn memory(bytes: usize) -> Result<MmapMut> {
     let memory = match MmapMut::map_anon(bytes.max(1)) {
         Ok(memory) => memory,
         Err(error) => bail!("{bytes} bytes for weights cannot be had: {error}"),

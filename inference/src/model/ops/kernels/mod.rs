@@ -3,6 +3,7 @@
 
 mod disjoint;
 pub(super) mod math;
+pub(super) mod q8;
 pub(super) mod simd;
 pub(super) mod tile;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 """Where the time of a decode step goes: `step_parts.py ENGINE MODEL`, with an engine that has its symbols
 (`cargo build --profile bench`; `make step-parts` does that).
 
-Linux `perf` (a Debian package of that name: `linux-perf`) looks a thousand times a second at what every thread runs, while
+Linux `perf` (a Debian package of that name: `linux-perf`) looks hundreds of times a second at what every thread runs, and who called it, while
 all requests decode; each sample is counted for the part that its function belongs to. Nothing is built into the engine for
 it, so nothing is paid when nobody looks. What no rule knows is shown as such.
 """
@@ -21,46 +21,52 @@ from pathlib import Path
 import load
 from stats_overhead import Engine, body
 
-SAMPLES_PER_SECOND = 997
+SAMPLES_PER_SECOND = 499
+# Of the stack, kept with each sample: enough to see who called a kernel.
+STACK_BYTES = 8192
 WAIT_SECONDS_MAX = 300
-# The first that a function's name matches is its part. Threads are known by their names.
+# From a sample's function up through its callers, the first whose name one of these matches says which part it is. Kernels
+# are not among them: products of tiles are those of whoever called them, a linear layer or the attention.
 PARTS = [
-    ("waiting for tasks", r"ops::team|crossbeam|rayon_core::(registry|sleep|latch)"),
-    ("attention", r"model::ops::(\w+::)*\w*atten|model::ops::(\w+::)*\w*softmax"),
-    ("norms, rotary, elementwise", r"model::ops::(\w+::)*(norm|layer_norm|rotary|elementwise|cache_write|heads|embedding|math)"),
-    ("linear", r"model::ops|candle_core::quantized"),
+    ("waiting for tasks", r"model::ops::team|crossbeam|rayon_core::(registry|sleep|latch)"),
+    ("attention", r"model::ops::attention"),
+    ("norms, rotary, elementwise", r"model::ops::(norm|layer_norm|rotary|elementwise|cache_write|heads|embedding)"),
+    ("linear", r"model::ops::(?!kernels|team)|candle_core::quantized"),
     ("sampling", r"candela_engine::(sampling|grammar|engine::(choose|outcome))"),
     ("scheduling and events", r"candela_engine::(engine|stats)"),
-    ("HTTP", r"candela_engine::(server|openai|prompt|request)|hyper|axum|tokio|serde_json|tokenizers|mio::"),
-    ("tensors outside the operations", r"candela_engine::model|candle_core"),
+    ("HTTP", r"candela_engine::(server|openai|prompt|request)|hyper|axum|serde_json|tokenizers|mio::|tokio::runtime"),
+    ("tensors outside the operations", r"candela_engine::model::(?!ops)|candle_core"),
 ]
 ENGINE_THREADS = re.compile(r"engine$|compute-\d+$")
 HTTP_THREADS = re.compile(r"http|tokio")
-KERNEL = "the system: futexes, pages, network"
-OTHERS = {"engine": "allocations and copies", "http": "HTTP", "other": "not known"}
+SYSTEM = "the system: futexes, pages, network"
+OTHERS = {"engine": "not known, of the engine's threads", "http": "HTTP", "other": "not known"}
 UNKNOWN = "[unknown]"
 UNKNOWN_SHARE_MAX = 0.5
 
 
-def part_of(thread, function, binary):
-    """Which part a sample counts for."""
-    if "kernel" in binary and not HTTP_THREADS.match(thread):
-        return KERNEL
-    for part, pattern in PARTS:
-        if re.search(pattern, function):
-            return part
+def part_of(thread, stack):
+    """Which part a sample counts for. `stack` has the function first, then its callers, each with its binary."""
+    if "kernel" in stack[0][1] and not HTTP_THREADS.match(thread):
+        return SYSTEM
+    for function, _ in stack:
+        for part, pattern in PARTS:
+            if re.search(pattern, function):
+                return part
     if ENGINE_THREADS.match(thread):
         return OTHERS["engine"]
     return OTHERS["http"] if HTTP_THREADS.match(thread) else OTHERS["other"]
 
 
 def samples(path):
-    """Thread and function of every sample, and the binary that the function is in."""
-    command = ["perf", "script", "-i", str(path), "-F", "comm,ip,sym,dso"]
+    """Of every sample its thread, its function and the part it counts for."""
+    command = ["perf", "script", "-i", str(path), "-F", "comm,ip,sym,dso", "--no-inline"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for line in text.splitlines():
-        if found := re.match(r"\s*(.+?)\s+[0-9a-f]+ (.+) \((.*)\)\s*$", line):
-            yield found.groups()
+    for block in text.split("\n\n"):
+        thread, *lines = block.strip("\n").splitlines() or [""]
+        stack = [found.groups() for line in lines if (found := re.match(r"\s+[0-9a-f]+ (.+) \((.*)\)\s*$", line))]
+        if stack:
+            yield thread.strip(), stack[0][0], part_of(thread.strip(), stack)
 
 
 def counters(engine):
@@ -97,7 +103,7 @@ def record(engine, path, concurrency, prompt, tokens):
     wave = threading.Thread(target=load.run_wave, args=(engine.address, bodies, tokens, WAIT_SECONDS_MAX))
     wave.start()
     wait_until(engine, lambda seen: seen["prompt_tokens"] - begun >= concurrency * prompt)
-    command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={SAMPLES_PER_SECOND}"]
+    command = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={SAMPLES_PER_SECOND}", f"--call-graph=dwarf,{STACK_BYTES}"]
     watcher = subprocess.Popen([*command, f"--output={path}", f"--pid={engine.process.pid}"])
     first = last = counters(engine)
     while last["running"] >= concurrency:
@@ -116,8 +122,8 @@ def print_table(path, concurrency, steps, busy, top):
     """Prints milliseconds of each part in a step, over all threads together."""
     functions = collections.Counter(samples(path))
     parts = collections.Counter()
-    for sample, count in functions.items():
-        parts[part_of(*sample)] += count
+    for (_, _, part), count in functions.items():
+        parts[part] += count
     total = sum(parts.values())
     unknown = sum(count for (_, function, _), count in functions.items() if function == UNKNOWN)
     if unknown > UNKNOWN_SHARE_MAX * total:
@@ -127,9 +133,8 @@ def print_table(path, concurrency, steps, busy, top):
     print("|---|---|---|")
     for part, count in parts.most_common():
         print(f"| {part} | {1e3 * count / SAMPLES_PER_SECOND / steps:.3f} | {100 * count / total:.1f} % |")
-    for sample, count in functions.most_common(top):
-        thread, function, _ = sample
-        print(f"    {100 * count / total:5.1f} %  {thread}: {function[:120]} ({part_of(*sample)})")
+    for (thread, function, part), count in functions.most_common(top):
+        print(f"    {100 * count / total:5.1f} %  {thread}: {function[:120]} ({part})")
 
 
 def main():

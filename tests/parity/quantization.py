@@ -29,7 +29,7 @@ LENGTHS = (9, 33, 100)
 SETTINGS = [(dtype, kind) for kind in ("none", "q8_0", "q4_k") for dtype in ("float32", "bfloat16")]
 # Root mean square of the differences of the logarithms of probabilities, as a share of that of the logits around their mean. In
 # f32 rounding to 8 bits is all that differs; in bf16 sums and activations are rounded too. Four bits are not judged.
-RMS_MAX = {"float32": 6e-2, "bfloat16": 1e-1}
+RMS_MAX = {"float32": 8e-2, "bfloat16": 1e-1}
 # A token may be below the best one by so many times the error.
 NEAR_TIE = 6.0
 HEADING = """\

@@ -44,14 +44,28 @@ def ratio(result, ours, peer, cell, measure="tokens_per_second"):
     return statistics.median(ratios) if ratios else None
 
 
+PACKED = {"bf16": "bf16_packed_gflops", "int8": "int8_packed_gops"}
+REGISTERS = {"bf16": "bf16_gflops", "int8": "int8_gops"}
+
+
+def peak(measured, numbers):
+    """Giga-operations a second: of the engine's packed product, or of registers where that was not measured."""
+    return measured.get(PACKED[numbers]) or measured[REGISTERS[numbers]]
+
+
+def source(measured, numbers):
+    """What `peak` is of, in words."""
+    return "the engine's packed product of 512 rows" if measured.get(PACKED[numbers]) else "registers alone"
+
+
 def limit(result, precision, cell):
     """The arithmetic limit in output tokens a second; None where the machine was not measured."""
     measured = result["roofline"]
     if measured is None:
         return None
     roofline = shapes.Roofline(
-        bf16_operations=1e9 * (measured.get("bf16_packed_gflops") or measured["bf16_gflops"]),
-        int8_operations=1e9 * (measured.get("int8_packed_gops") or measured["int8_gops"]),
+        bf16_operations=1e9 * peak(measured, "bf16"),
+        int8_operations=1e9 * peak(measured, "int8"),
         read_bytes=1e9 * measured["read_gb_per_second"],
     )
     return shapes.limit(shapes.Shape(), roofline, PRECISIONS[precision], cell, result["output_tokens"])
@@ -197,12 +211,11 @@ def conditions(result):
         f"{about['family_model']}{guest}; {', '.join(about['features'])}), {about['memory_bytes'] / 2**30:.0f} GiB, {about['kernel']}."
     )
     if measured:
-        kernels = "the packed kernel with 512 rows" if measured.get("bf16_packed_gflops") else "loops over registers"
         yield (
-            f"These cores do {measured.get('bf16_packed_gflops') or measured['bf16_gflops']:.0f} GFLOP/s in bf16 and "
-            f"{measured.get('int8_packed_gops') or measured['int8_gops']:.0f} GOP/s in 8 bits (best of {kernels}; registers alone: "
-            f"{measured['bf16_gflops']:.0f} by {measured['bf16_instruction']}, {measured['int8_gops']:.0f} by "
-            f"{measured['int8_instruction']}), and read {measured['read_gb_per_second']:.1f} GB/s."
+            f"These cores do {peak(measured, 'bf16'):.0f} GFLOP/s in bf16 ({source(measured, 'bf16')}) and "
+            f"{peak(measured, 'int8'):.0f} GOP/s in 8 bits ({source(measured, 'int8')}), and read "
+            f"{measured['read_gb_per_second']:.1f} GB/s. On registers alone {measured['bf16_instruction']} does "
+            f"{measured['bf16_gflops']:.0f} GFLOP/s, {measured['int8_instruction']} {measured['int8_gops']:.0f} GOP/s."
         )
     waves = f"{result['rounds']} rounds of {result['waves']} waves after one to warm up"
     yield f"{waves}; {result['output_tokens']} tokens out. {load_sentence(result)}"

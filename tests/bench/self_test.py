@@ -125,6 +125,12 @@ class Figures(unittest.TestCase):
         self.assertIsNone(report.ratio(result, report.OURS, report.LLAMA, self.CELL))
         self.assertEqual(report.targets(result_of({}), [self.CELL]), [])
 
+    def test_the_packed_product_is_the_peak_where_it_was_measured(self):
+        measured = {"bf16_gflops": 500.0, "int8_gops": 1000.0}
+        self.assertEqual(report.peak(measured, "bf16"), 500.0)
+        self.assertEqual(report.peak(measured | {"bf16_packed_gflops": 450.0}, "bf16"), 450.0)
+        self.assertEqual(report.peak(measured | {"int8_packed_gops": 900.0}, "int8"), 900.0)
+
     def test_the_page_keeps_what_is_around_the_tables(self):
         page = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
         self.assertEqual(report.into_page(page, "new"), f"before\n{report.BEGIN}\n\nnew\n{report.END}\nafter\n")

@@ -76,6 +76,9 @@ fn blocks_in<T: Element>(
     quantize: impl Fn(&[f32; BLOCK]) -> Block,
 ) {
     let tokens = numbers.len() / columns;
+    if blocks.is_empty() {
+        return;
+    }
     for (token, numbers) in numbers.chunks_exact(columns).enumerate() {
         let places = blocks[token..].iter_mut().step_by(tokens);
         let chunks = numbers[first * BLOCK..].as_chunks::<BLOCK>().0;

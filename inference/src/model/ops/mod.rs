@@ -15,6 +15,7 @@ mod layer_norm;
 mod linear;
 mod norm;
 mod packed;
+mod processors;
 mod stacked;
 mod team;
 

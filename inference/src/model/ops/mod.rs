@@ -17,6 +17,7 @@ mod matrix;
 mod norm;
 mod packed;
 mod packed_q8;
+mod processors;
 mod stacked;
 mod team;
 

@@ -14,6 +14,8 @@ use std::{
     thread,
 };
 
+use super::processors::processors;
+
 /// How often a thread looks for the next operation before it sleeps: some tens of microseconds.
 const SPINS: u32 = 2_000;
 
@@ -28,10 +30,6 @@ pub(in crate::model) fn set_threads(asked: Option<usize>) {
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global();
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The team of this process.

@@ -103,7 +103,7 @@ fn stats_cost_no_allocation_and_when_off_no_reading_of_a_clock() {
             typical(&off),
             typical(&on)
         );
-        assert!(off.len() >= TOKENS - 2 && on.len() == off.len());
+        assert_eq!((off.len(), on.len()), (TOKENS - 2, TOKENS - 2));
         assert!(off.iter().all(|step| step.clock == 0), "no clock");
         assert!(
             on.iter().all(|step| step.clock == 2),

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        mpsc::{self, Receiver},
+        mpsc::{self, Receiver, Sender},
     },
 };
 
@@ -33,16 +33,17 @@ pub(crate) struct Load {
 
 /// The token after `t` is `t + 1`.
 struct Steady<F> {
-    /// Holds the first step until all requests are there.
-    begin: Option<Receiver<()>>,
+    /// The first step says that it runs, and waits until all requests are there.
+    gate: Option<(Sender<()>, Receiver<()>)>,
     observe: F,
 }
 
 impl<F: FnMut(&Batch) + Send> Runner for Steady<F> {
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError> {
-        if let Some(begin) = self.begin.take() {
-            // An error is as good: nobody submits any more.
-            let _ = begin.recv();
+        if let Some((begun, all_there)) = self.gate.take() {
+            // Errors are as good: nobody listens, and nobody submits any more.
+            let _ = begun.send(());
+            let _ = all_there.recv();
         }
         (self.observe)(batch);
         logits.vocab = VOCAB;
@@ -64,11 +65,11 @@ pub(crate) fn run(
 ) {
     let Load { sequences, tokens } = load;
     let max_model_len = PROMPT_TOKENS + tokens;
-    let kv_blocks = sequences * blocks_for(max_model_len);
+    let kv_blocks = (sequences + 1) * blocks_for(max_model_len);
     let config = EngineConfig {
         max_num_seqs: sequences,
         max_num_batched_tokens: sequences * PROMPT_TOKENS,
-        max_queued_requests: sequences,
+        max_queued_requests: sequences + 1,
         max_model_len,
         kv_blocks,
         prefix_caching: true,
@@ -80,18 +81,24 @@ pub(crate) fn run(
         num_blocks: kv_blocks,
     };
     let metrics = Metrics::new("steady", max_model_len, cache, clock.is_some());
-    let (all_there, begin) = mpsc::channel();
+    let (begun, is_begun) = mpsc::channel();
+    let (submitted, all_there) = mpsc::channel();
     let runner = Steady {
-        begin: Some(begin),
+        gate: Some((begun, all_there)),
         observe,
     };
     let (engine, thread) = engine::start(Box::new(runner), config, clock, metrics)
         .expect("the limits agree, and the system has a thread");
+    // One of a single token goes first; the others come while its step runs, so all of them begin in the next.
+    let gate = engine.submit(request(sequences, 1, engine.now()));
+    let gate = gate.expect("the queue is empty");
+    is_begun.recv().expect("the first step runs");
     let requests = (0..sequences).map(|index| request(index, tokens, engine.now()));
     let streams = engine
         .submit_all(requests.collect())
         .expect("the queue has room for all");
-    drop(all_there);
+    drop(submitted);
+    read(gate, 1);
     for stream in streams {
         read(stream, tokens);
     }

@@ -202,15 +202,17 @@ impl<T: Packed + Default> Task<'_, T> {
                 groups: wide / T::GROUP,
             };
             T::accumulate(self.simd, &product, scores, BLOCK_TOKENS);
-            for (row, running) in running.iter_mut().enumerate() {
+            let seen = |row: usize| {
                 let position = tile.position + row / group;
                 let low = self.first_seen(position).saturating_sub(begin);
-                let high = self.seen(position).saturating_sub(begin).min(here);
+                (low, self.seen(position).saturating_sub(begin).min(here))
+            };
+            for (row, running) in running.iter_mut().enumerate() {
                 let span = row * BLOCK_TOKENS..(row + 1) * BLOCK_TOKENS;
                 let kept = absorb(
                     self.simd,
                     self.op,
-                    (low, high),
+                    seen(row),
                     &mut scores[span.clone()],
                     running,
                     &mut weights[span],
@@ -229,9 +231,49 @@ impl<T: Packed + Default> Task<'_, T> {
                 tiles: wide / TILE,
                 groups: here.div_ceil(T::GROUP),
             };
-            T::accumulate(self.simd, &product, sums, wide);
+            let is_seen_by_all = (0..rows).all(|row| seen(row) == (0, here));
+            if is_seen_by_all || all_finite(self.simd, values) {
+                T::accumulate(self.simd, &product, sums, wide);
+            } else {
+                self.accumulate_seen(&product, seen, sums, wide);
+            }
         }
         self.finish(sums, running, out);
+    }
+
+    /// The products of weights and values row by row, without the values that a row does not see: a weight of nothing times what
+    /// is no number is no number.
+    fn accumulate_seen(
+        &self,
+        product: &Product<'_, T>,
+        seen: impl Fn(usize) -> (usize, usize),
+        sums: &mut [f32],
+        sums_stride: usize,
+    ) {
+        for row in 0..product.rows {
+            let (low, high) = seen(row);
+            let mut values = product.w.to_vec();
+            for tile in values.chunks_exact_mut(product.tile_stride) {
+                for (place, value) in tile.iter_mut().enumerate() {
+                    let token = place / (TILE * T::GROUP) * T::GROUP + place % T::GROUP;
+                    if !(low..high).contains(&token) {
+                        *value = T::default();
+                    }
+                }
+            }
+            let row_product = Product {
+                x: &product.x[row * product.x_stride..],
+                rows: 1,
+                w: &values,
+                ..*product
+            };
+            T::accumulate(
+                self.simd,
+                &row_product,
+                &mut sums[row * sums_stride..],
+                sums_stride,
+            );
+        }
     }
 
     fn group(&self) -> usize {
@@ -334,6 +376,14 @@ vectorized! {
         running.total = running.total * kept + totals.iter().sum::<f32>();
         running.greatest = greatest;
         kept
+    }
+}
+
+vectorized! {
+    fn all_finite<T: Packed>(fused; values: &[T]) -> bool {
+        let _ = fused;
+        // All of them, rather than up to the first: without branches.
+        values.iter().fold(true, |finite, value| finite & value.widen().is_finite())
     }
 }
 

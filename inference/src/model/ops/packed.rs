@@ -195,6 +195,9 @@ impl<T: Packed> PackedMatrix<T> {
 impl<T: Packed> Multiply<T> for PackedMatrix<T> {
     fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
         let rows = x.len() / self.columns.max(1);
+        if rows == 0 {
+            return;
+        }
         let task = Task {
             matrix: self,
             simd: Simd::detect(),

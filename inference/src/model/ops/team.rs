@@ -104,9 +104,12 @@ impl Team {
     /// # Panics
     /// When a task panicked, with its payload, once no task runs any more.
     pub(in crate::model) fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        if tasks <= 1 || self.threads == 1 {
+            return (0..tasks).for_each(task);
+        }
         match self.turn() {
-            Some(turn) if tasks > 1 && self.threads > 1 => self.share(tasks, &task, turn),
-            _ => (0..tasks).for_each(task),
+            Some(turn) => self.share(tasks, &task, turn),
+            None => (0..tasks).for_each(task),
         }
     }
 
@@ -194,7 +197,11 @@ impl Shared {
         let run = catch_unwind(AssertUnwindSafe(|| (job.task)(state as u32 as usize)));
         if let Err(payload) = run {
             let mut panic = job.panic.lock().unwrap_or_else(|e| e.into_inner());
-            panic.get_or_insert(payload);
+            match *panic {
+                None => *panic = Some(payload),
+                // Dropping it might panic as well.
+                Some(_) => std::mem::forget(payload),
+            }
         }
         // From here on `job` may be gone.
         let count = (state >> 32) as u32;
@@ -221,7 +228,7 @@ impl Shared {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Waits until all tasks are done; those not taken are few, and in hand.
+    /// Waits until all tasks are done; all of them are in hand.
     fn await_done(&self, count: u32) {
         for _ in 0..SPINS {
             if self.done.load(Ordering::Acquire) == count {

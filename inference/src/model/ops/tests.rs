@@ -226,6 +226,58 @@ proptest! {
     }
 }
 
+/// What an earlier token attends to, whether the last of its sequence is a number or not, and alone.
+#[test]
+fn what_a_token_does_not_see_does_not_matter_even_if_it_is_no_number() {
+    let (kv_heads, group, dim) = (2, 3, 24);
+    for (dtype, tokens) in DTYPES
+        .into_iter()
+        .flat_map(|dtype| [(dtype, 7), (dtype, 40)])
+    {
+        let q = random(1, &[tokens, kv_heads * group, dim], dtype);
+        let sane = random(2, &[tokens, 2 * kv_heads * dim], dtype);
+        let nan = Tensor::full(f32::NAN, (1, 2 * kv_heads * dim), &Device::Cpu).unwrap();
+        let rest = sane.narrow(0, 0, tokens - 1).unwrap();
+        let last = nan.to_dtype(dtype).unwrap();
+        let failing = Tensor::cat(&[&rest, &last], 0).unwrap();
+        let attended = |kv: &Tensor| {
+            let shape = (2, kv_block_numbers(kv_heads, dim));
+            let cache = Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
+            let mut batch = Batch::default();
+            batch.clear();
+            batch.block_table_width = 2;
+            batch.push(&vec![0; tokens], 0, &[1, 0], true);
+            let keys = Heads {
+                first: 0,
+                count: kv_heads,
+                dim,
+                norm: HeadsNorm::None,
+                turn: None,
+                positions: &batch.positions,
+            };
+            let write = KvWrite {
+                keys,
+                first_value: kv_heads,
+                slot_mapping: &batch.slot_mapping,
+            };
+            cache.inplace_op2(kv, &write).unwrap();
+            let op = PagedAttention {
+                batch: &batch,
+                kv_heads,
+                causal: true,
+                scale: 0.25,
+                softcap: None,
+                window: Some(9),
+            };
+            numbers(&q.apply_op2_no_bwd(&cache, &op).unwrap())
+        };
+        let (sane, failing) = (attended(&sane), attended(&failing));
+        let earlier = (tokens - 1) * kv_heads * group * dim;
+        assert_eq!(sane[..earlier], failing[..earlier]);
+        assert!(failing[earlier..].iter().all(|number| number.is_nan()));
+    }
+}
+
 /// What an attention is like.
 struct Sizes {
     kv_heads: usize,

@@ -99,7 +99,7 @@ impl WeightsCache {
     /// The weights, if they are there and whole. A damaged file is named in a warning.
     pub(super) fn find(&self) -> Option<CachedWeights> {
         let path = self.published();
-        let map = match File::open(&path).and_then(|file| map(&file)) {
+        let map = match options().read(true).open(&path).and_then(|file| map(&file)) {
             Ok(map) => map,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -132,7 +132,7 @@ impl WeightsCache {
         self.sweep()?;
         let path = self.published().with_added_extension(INCOMPLETE);
         let failed = |error| at(&path, error);
-        let Some(file) = lock(&path).map_err(failed)? else {
+        let Some(file) = lock(&path, true).map_err(failed)? else {
             return Ok(Kept::Elsewhere);
         };
         let written = file
@@ -188,7 +188,10 @@ impl WeightsCache {
             if ends_in(SUFFIX) && path != self.published() {
                 others += 1;
             }
-            if ends_in(INCOMPLETE) && matches!(lock(&path), Ok(Some(_))) {
+            // The lock is held until the file is gone: nobody begins to write it meanwhile.
+            if ends_in(INCOMPLETE)
+                && let Ok(Some(_held)) = lock(&path, false)
+            {
                 let _ = fs::remove_file(&path);
             }
         }
@@ -205,11 +208,11 @@ fn at(path: &Path, error: io::Error) -> KeepError {
     KeepError::File { path, error }
 }
 
-/// The file at `path`, made where there is none, with its lock; `None`: someone else has it, or had it until now and gave the
+/// The file at `path`, made where there is none if `create`, with its lock; `None`: someone else has it, or had it until now and gave the
 /// file its own name. The system releases the lock when the process that holds it dies.
-fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = File::options()
-        .create(true)
+fn lock(path: &Path, create: bool) -> io::Result<Option<File>> {
+    let file = options()
+        .create(create)
         .truncate(false)
         .write(true)
         .open(path)?;
@@ -219,6 +222,20 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     Ok(is_at(&file, path)?.then_some(file))
+}
+
+/// Opens no link, which might lead out of the folder, and waits for nobody at a pipe.
+fn options() -> fs::OpenOptions {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    }
+    options
 }
 
 /// Whether `path` still names this file.

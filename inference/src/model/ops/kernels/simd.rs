@@ -24,7 +24,8 @@ impl Simd {
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("fma");
             if avx512 && is_x86_feature_detected!("avx512bf16") {
                 return Self::Avx512Bf16;
             }

@@ -1,5 +1,5 @@
 """Where the time of a decode step goes: `step_parts.py ENGINE MODEL`, with an engine that has its symbols
-(`cargo build --profile bench`; `make step-parts` does that).
+(`cargo build --profile bench`; `make bench-parts` does that).
 
 Linux `perf` (a Debian package of that name: `linux-perf`) looks hundreds of times a second at what every thread runs, and who called it, while
 all requests decode; each sample is counted for the part that its function belongs to. Nothing is built into the engine for

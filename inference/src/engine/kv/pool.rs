@@ -73,7 +73,7 @@ impl BlockPool {
         Self {
             blocks: (0..blocks).map(|_| Block::default()).collect(),
             tokens: vec![0; blocks * BLOCK_TOKENS],
-            // Room for all of them: it never grows, and so is never hashed again, in the middle of a step.
+            // Room for all of them, so that it seldom grows in the middle of a step.
             cached: HashTable::with_capacity(blocks),
             free: FreeList::full(blocks),
             holds: 0,

@@ -166,7 +166,7 @@ fn packed_q8(parts: &[Part]) -> Option<Vec<Arc<PackedQ8>>> {
     parts.iter().map(packed).collect()
 }
 
-/// Gate above up → in the order of [`PackedMatrix::pack_gated`].
+/// Gate above up → in the order of a gated [`PackedMatrix`].
 fn interleaved(bias: &[f32]) -> Vec<f32> {
     let (gate, up) = bias.split_at(bias.len() / 2);
     let tile = |part: &[f32]| {
@@ -239,7 +239,7 @@ impl PackedLinear {
         )))
     }
 
-    /// `[T, K]` and a matrix of the same type.
+    /// The rows of an input `[T, K]` that has as many columns as the matrix.
     fn rows_of_x(&self, layout: &Layout) -> Result<usize> {
         let (t, k) = layout.shape().dims2()?;
         let columns = self.columns();

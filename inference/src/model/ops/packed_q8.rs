@@ -222,7 +222,7 @@ impl Q8Rows {
     }
 
     /// Of gate and up projection, `F` rows each, in two matrices or one above the other in one: tiles of both take turns in the
-    /// result, as in [`PackedMatrix::pack_gated`](super::packed::PackedMatrix::pack_gated). `None`: the first of one matrix ends
+    /// result, as gated matrices lie in [`PackedMatrix`](super::packed::PackedMatrix). `None`: the first of one matrix ends
     /// within a tile.
     pub(super) fn gated(parts: &[Arc<PackedQ8>]) -> Result<Option<Self>> {
         let (half, up) = match parts {

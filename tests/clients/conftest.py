@@ -1,5 +1,6 @@
 """The servers that the suites talk to, which run.py started, and what every suite asks them."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,16 @@ def servers():
         key=described["key"],
         usage_log=Path(described["usage_log"]),
     )
+
+
+@pytest.fixture(autouse=True)
+def garbage_waits():
+    """A stream that a test did not read to its end closes itself when it is collected. httpcore takes the lock of its pool for that, and
+    waits for ever where the collector runs while the same thread holds it: so it runs between tests."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ REPORTING = ["--enable-request-stats-headers", "--enable-per-request-metrics", "
 DEMO = ["--model=builtin://demo", "--served-model-name=demo", *REPORTING]
 
 
+# Most that one suite takes: many times what it needs.
+SUITE_SECONDS_MAX = 900
+
+
 @dataclass
 class Suite:
     """A client's cases: a folder, and the environment that they run in."""
@@ -71,9 +75,17 @@ def servers(engine, embedding_model, logs):
         yield json.dumps({"roots": started, "key": KEY, "usage_log": str(logs / "usage.jsonl")})
 
 
+def run(command, environment, folder):
+    """A suite that hangs is ended, leaves no report, and has failed."""
+    try:
+        subprocess.run(command, env=environment, cwd=folder, check=False, timeout=SUITE_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        print(f"FAILED: ended after {SUITE_SECONDS_MAX} s")
+
+
 def run_pytest(suite, python, environment, report, rest):
     command = [python, "-m", "pytest", HERE / suite.folder, f"--junitxml={report}", f"--rootdir={HERE}", *rest]
-    subprocess.run([*command, "-c", HERE / "pytest.ini"], env=environment, cwd=HERE, check=False)
+    run([*command, "-c", HERE / "pytest.ini"], environment, HERE)
 
 
 def run_node(suite, environments, environment, report, rest):
@@ -86,7 +98,7 @@ def run_node(suite, environments, environment, report, rest):
         reporters += ["--test-reporter=junit", f"--test-reporter-destination={report}"]
         tests = sorted(path.name for path in work.glob("*.test.mjs"))
         command = [node(environments), "--test", "--test-concurrency=1", *reporters, *rest, *tests]
-        subprocess.run(command, env=environment, cwd=work, check=False)
+        run(command, environment, work)
 
 
 def node(environments):

@@ -15,34 +15,17 @@ import os
 import pathlib
 import shlex
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import processes
+
 START_SECONDS_MAX = 120
 POLL_SECONDS = 0.002
 MEMORY = ("VmHWM", "VmRSS", "RssAnon", "RssFile")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def is_ready(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def first_token(port, prompt_tokens):
@@ -78,14 +61,14 @@ def memory_mib(pid):
 
 def start(command, prompt_tokens):
     """One start: seconds to ready and to the first token, and memory afterwards in MiB."""
-    port = free_port()
+    port = processes.free_port()
     begun = time.monotonic()
     with tempfile.TemporaryFile() as log:
         engine = subprocess.Popen(
             [*command, "--host=127.0.0.1", f"--port={port}", "--served-model-name=bench"], stderr=log
         )
         try:
-            while not is_ready(port):
+            while not processes.is_ready(port):
                 if engine.poll() is not None or time.monotonic() - begun > START_SECONDS_MAX:
                     log.seek(0)
                     sys.exit(f"{shlex.join(command)} did not start:\n{log.read().decode()}")
@@ -95,24 +78,10 @@ def start(command, prompt_tokens):
             token = first_token(port, prompt_tokens) - begun
             memory = memory_mib(engine.pid)
         finally:
-            engine.send_signal(signal.SIGTERM)
-            try:
-                engine.wait(20)
-            except subprocess.TimeoutExpired:
-                engine.kill()
-                engine.wait()
+            processes.stop(engine)
     return {"ready s": ready, "first token s": token, "RSS at ready MiB": at_ready["VmRSS"]} | {
         f"{key} MiB": value for key, value in memory.items()
     }
-
-
-def warm(model):
-    """Brings the model's files into the page cache."""
-    paths = [model] if model.is_file() else [path for path in model.iterdir() if path.is_file()]
-    for path in paths:
-        with path.open("rb") as file:
-            while file.read(1 << 24):
-                pass
 
 
 def main():
@@ -134,7 +103,7 @@ def main():
         return start([*command, f"--model={options.model}", *shlex.split(engine_flags)], options.prompt)
 
     try:
-        warm(options.model)
+        processes.read_through(options.model)
         for name in engines:
             if "{kept}" in engines[name]:
                 run(name)

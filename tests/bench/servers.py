@@ -2,9 +2,7 @@
 
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import load
 import machine
+import processes
 
 READY_SECONDS_MAX = 1800
 STOP_SECONDS_MAX = 30
@@ -110,8 +109,8 @@ class Running:
 
     def __enter__(self):
         for path in self.server.read_first:
-            read_through(Path(path))
-        self.address = ("127.0.0.1", free_port())
+            processes.read_through(Path(path))
+        self.address = ("127.0.0.1", processes.free_port())
         first = self.bodies(1, FIRST_PROMPT_TOKENS, 1)
         command = [word.replace("{port}", str(self.address[1])) for word in self.server.command]
         self.output = open(self.log, "ab")
@@ -156,19 +155,9 @@ class Running:
                 raise ServerFailed(f"{self.server.key} exited with {self.process.returncode}: {self.tail()}")
             if waited > READY_SECONDS_MAX:
                 raise ServerFailed(f"{self.server.key} not ready after {READY_SECONDS_MAX} s: {self.tail()}")
-            if self.is_ready():
+            if processes.is_ready(self.address[1], self.server.health):
                 return
             time.sleep(0.002 if waited < 4 else 0.1)
-
-    def is_ready(self):
-        """Whether the health path answers 200."""
-        request = f"GET {self.server.health} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
-        try:
-            with socket.create_connection(self.address, timeout=5) as connection:
-                connection.sendall(request.encode())
-                return b" 200" in connection.recv(256).split(b"\r\n", 1)[0]
-        except OSError:
-            return False
 
     def bodies(self, count, prompt_tokens, output_tokens):
         """Requests with prompts of random ids, no two alike, so that no cache of prefixes helps."""
@@ -203,21 +192,6 @@ class Running:
         """The last lines that the server wrote."""
         with open(self.log, errors="replace") as log:
             return "".join(log.readlines()[-5:]).strip()
-
-
-def read_through(path):
-    """Reads files, so that they are in the page cache."""
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            with open(file, "rb") as data, open(os.devnull, "wb") as nowhere:
-                shutil.copyfileobj(data, nowhere, 1 << 22)
-
-
-def free_port():
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def randomness(seed, server, round_number):

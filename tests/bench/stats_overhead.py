@@ -10,8 +10,6 @@ on the same machine take less part in that.
 import argparse
 import os
 import random
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,10 +21,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import load
+import processes
 
 READY_SECONDS_MAX = 120
 WAVE_SECONDS_MAX = 120
-STOP_SECONDS_MAX = 30
 TARGET = 0.995
 SEED = 5
 RESAMPLES = 10_000
@@ -40,9 +38,7 @@ class Engine:
     """A server under way; leave the `with` block and it is stopped."""
 
     def __init__(self, program, model, flags, log):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = probe.getsockname()
+        self.address = ("127.0.0.1", processes.free_port())
         self.command = [program, f"--model={model}", "--served-model-name=bench", "--host=127.0.0.1"]
         self.command += [f"--port={self.address[1]}", "--no-enable-prefix-caching", "--drain-grace=0", *flags]
         self.log = log
@@ -51,7 +47,7 @@ class Engine:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while self.get("/ready") is None:
+        while not processes.is_ready(self.address[1]):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
                 sys.exit(f"{' '.join(self.command)} did not become ready:\n{Path(self.log).read_text()}")
@@ -59,12 +55,7 @@ class Engine:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        processes.stop(self.process)
 
     def get(self, path):
         """The body of an answer; None unless it is a success."""

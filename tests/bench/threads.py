@@ -17,13 +17,13 @@ import json
 import os
 import pathlib
 import shlex
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import processes
 
 PERIOD_MICROSECONDS = 100_000
 START_SECONDS_MAX = 120
@@ -93,16 +93,6 @@ def cases(processors):
     return result
 
 
-def wait_for(process):
-    """Ends a process that was started here."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def compute_threads(pid):
     names = (task / "comm" for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
     return 1 + sum(name.read_text().startswith("compute-") for name in names)
@@ -110,9 +100,7 @@ def compute_threads(pid):
 
 @contextlib.contextmanager
 def started(command, case, group):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = processes.free_port()
     threads = [f"--threads={case.threads}"] if case.threads else []
     command = [*command, *threads, "--host=127.0.0.1", f"--port={port}", "--served-model-name=bench"]
     group.limit(case.quota)
@@ -120,25 +108,14 @@ def started(command, case, group):
         engine = subprocess.Popen(command, stderr=log, preexec_fn=lambda: group.join(os.getpid()))
         try:
             deadline = time.monotonic() + START_SECONDS_MAX
-            while not answers(port):
+            while not processes.is_ready(port):
                 if engine.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
                     sys.exit(f"{shlex.join(command)} did not start:\n{log.read().decode()}")
                 time.sleep(0.05)
             yield Running(case, port, engine.pid, compute_threads(engine.pid))
         finally:
-            wait_for(engine)
-
-
-def answers(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
+            processes.stop(engine)
 
 
 def complete(port, prompt, tokens):
@@ -166,7 +143,7 @@ def busy_neighbour(group):
     try:
         yield
     finally:
-        wait_for(neighbour)
+        processes.stop(neighbour)
 
 
 def throughput(running, group, options, wave):

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     config::NormConfig,
+    ops::tests::numbers as read,
     rope::{RopeKind, RopeParameters},
 };
 
@@ -19,16 +20,6 @@ fn tensor(numbers: &[f32], shape: (usize, usize), dtype: DType) -> Tensor {
     Tensor::from_slice(numbers, shape, &Device::Cpu)
         .unwrap()
         .to_dtype(dtype)
-        .unwrap()
-}
-
-fn read(tensor: &Tensor) -> Vec<f32> {
-    tensor
-        .to_dtype(DType::F32)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
         .unwrap()
 }
 

@@ -10,7 +10,7 @@ use super::{
     kernels::{
         Disjoint,
         simd::Simd,
-        tile::{Packed, Product, TILE},
+        tile::{Packed, Product, TILE, put_groups},
     },
     linear::Multiply,
     team::team,
@@ -118,7 +118,7 @@ impl<T: Packed> PackedMatrix<T> {
             let packed = unsafe { packed.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
             for lane in 0..TILE {
                 if let Some(row) = row_at(tile * TILE + lane, rows, gated) {
-                    pack_row(unpacked.row(row, row_bytes), lane, packed);
+                    put_groups::<GROUP_BYTES, _>(unpacked.row(row, row_bytes), packed, lane);
                 }
             }
         });
@@ -312,19 +312,6 @@ impl<T: Packed> Task<'_, T> {
                 }
             });
         }
-    }
-}
-
-/// Puts a row into its lane of a tile.
-fn pack_row(row: &[u8], lane: usize, tile: &mut [u8]) {
-    let (groups, rest) = row.as_chunks::<GROUP_BYTES>();
-    let places = tile.chunks_exact_mut(TILE * GROUP_BYTES);
-    for (group, place) in groups.iter().zip(places) {
-        place[lane * GROUP_BYTES..][..GROUP_BYTES].copy_from_slice(group);
-    }
-    if !rest.is_empty() {
-        let last = groups.len() * TILE * GROUP_BYTES + lane * GROUP_BYTES;
-        tile[last..last + rest.len()].copy_from_slice(rest);
     }
 }
 

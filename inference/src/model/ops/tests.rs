@@ -25,7 +25,7 @@ fn random(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
         .unwrap()
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor
         .to_dtype(DType::F32)
         .unwrap()
@@ -226,6 +226,24 @@ proptest! {
     }
 }
 
+/// Writes keys and values, `[T, 2 · KV heads · D]`, as they are.
+fn write_kv(cache: &Tensor, batch: &Batch, kv: &Tensor, (kv_heads, dim): (usize, usize)) {
+    let keys = Heads {
+        first: 0,
+        count: kv_heads,
+        dim,
+        norm: HeadsNorm::None,
+        turn: None,
+        positions: &batch.positions,
+    };
+    let write = KvWrite {
+        keys,
+        first_value: kv_heads,
+        slot_mapping: &batch.slot_mapping,
+    };
+    cache.inplace_op2(kv, &write).unwrap();
+}
+
 /// What an earlier token attends to, whether the last of its sequence is a number or not, and alone.
 #[test]
 fn what_a_token_does_not_see_does_not_matter_even_if_it_is_no_number() {
@@ -247,20 +265,7 @@ fn what_a_token_does_not_see_does_not_matter_even_if_it_is_no_number() {
             batch.clear();
             batch.block_table_width = 2;
             batch.push(&vec![0; tokens], 0, &[1, 0], true);
-            let keys = Heads {
-                first: 0,
-                count: kv_heads,
-                dim,
-                norm: HeadsNorm::None,
-                turn: None,
-                positions: &batch.positions,
-            };
-            let write = KvWrite {
-                keys,
-                first_value: kv_heads,
-                slot_mapping: &batch.slot_mapping,
-            };
-            cache.inplace_op2(kv, &write).unwrap();
+            write_kv(&cache, &batch, kv, (kv_heads, dim));
             let op = PagedAttention {
                 batch: &batch,
                 kv_heads,
@@ -305,22 +310,7 @@ fn check_attention(lens: &[(usize, usize)], sizes: &Sizes, seed: u64, dtype: DTy
     free.rotate_left(total / 2);
     let shape = (total, kv_block_numbers(kv_heads, dim));
     let cache = Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
-    let write = |batch: &Batch, kv: &Tensor| {
-        let keys = Heads {
-            first: 0,
-            count: kv_heads,
-            dim,
-            norm: HeadsNorm::None,
-            turn: None,
-            positions: &batch.positions,
-        };
-        let write = KvWrite {
-            keys,
-            first_value: kv_heads,
-            slot_mapping: &batch.slot_mapping,
-        };
-        cache.inplace_op2(kv, &write).unwrap();
-    };
+    let write = |batch: &Batch, kv: &Tensor| write_kv(&cache, batch, kv, (kv_heads, dim));
     // What a request that failed may leave.
     let mut failed = Batch::default();
     failed.clear();

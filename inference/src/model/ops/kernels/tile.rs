@@ -14,8 +14,7 @@ pub(in crate::model) trait Packed: Element + Send + Sync {
     /// Numbers of a column that lie side by side.
     const GROUP: usize;
 
-    /// Writes a column's numbers to its place in a tile, `[K / GROUP][16][GROUP]`; a last group that is not whole is left as
-    /// it is behind them.
+    /// Writes a column's numbers to its place in a tile, `[K / GROUP][16][GROUP]`.
     fn put_column(numbers: &[Self], tile: &mut [Self], column: usize);
 
     /// `sums[r][c] += Σ x[r][k] · w[k][c]`. The order of the sum is that of `k`, so that a row's does not depend on how many
@@ -63,10 +62,7 @@ impl Packed for f32 {
     const GROUP: usize = 1;
 
     fn put_column(numbers: &[Self], tile: &mut [Self], column: usize) {
-        let places = tile.as_chunks_mut::<TILE>().0;
-        for (number, place) in numbers.iter().zip(places) {
-            place[column] = *number;
-        }
+        put_groups::<1, _>(numbers, tile, column);
     }
 
     fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
@@ -78,16 +74,7 @@ impl Packed for bf16 {
     const GROUP: usize = 2;
 
     fn put_column(numbers: &[Self], tile: &mut [Self], column: usize) {
-        let (pairs, rest) = numbers.as_chunks::<2>();
-        let places = tile.as_chunks_mut::<2>().0;
-        let mut places = places.iter_mut().skip(column).step_by(TILE);
-        // The pairs first, so that no place is taken for a pair that is not there.
-        for (pair, place) in pairs.iter().zip(places.by_ref()) {
-            *place = *pair;
-        }
-        if let (Some(place), [last]) = (places.next(), rest) {
-            place[0] = *last;
-        }
+        put_groups::<2, _>(numbers, tile, column);
     }
 
     fn accumulate(simd: Simd, product: &Product<'_, Self>, sums: &mut [f32], sums_stride: usize) {
@@ -96,6 +83,27 @@ impl Packed for bf16 {
             Simd::Avx512Bf16 => super::tile_avx512::accumulate(product, sums, sums_stride),
             _ => accumulate_plainly(simd, product, sums, sums_stride),
         }
+    }
+}
+
+/// Writes a column to its place in a tile, in groups of `G`: of numbers, or of the bytes they are made of. A last group that is
+/// not whole is left as it is behind them.
+pub(in crate::model::ops) fn put_groups<const G: usize, T: Copy>(
+    column: &[T],
+    tile: &mut [T],
+    index: usize,
+) {
+    let (groups, rest) = column.as_chunks::<G>();
+    let places = tile.as_chunks_mut::<G>().0;
+    let mut places = places.iter_mut().skip(index).step_by(TILE);
+    // The groups first, so that no place is taken for one that is not there.
+    for (group, place) in groups.iter().zip(places.by_ref()) {
+        *place = *group;
+    }
+    if !rest.is_empty()
+        && let Some(place) = places.next()
+    {
+        place[..rest.len()].copy_from_slice(rest);
     }
 }
 

@@ -18,10 +18,10 @@ mod weights;
 pub(in crate::model::ops) use activations::{Block, Group, quantize_blocks};
 pub(in crate::model::ops) use weights::{BLOCK_BYTES, Lines, Scales, Tile, TileMut};
 
+pub(in crate::model::ops) use super::tile::TILE;
+
 /// Numbers that share a scale.
 pub(in crate::model::ops) const BLOCK: usize = 32;
-/// Output rows of a tile.
-pub(in crate::model::ops) const TILE: usize = 16;
 /// Tokens that meet a tile at a time.
 pub(in crate::model::ops) const GROUP: usize = 16;
 /// Weights of an output row that an instruction multiplies and adds up.

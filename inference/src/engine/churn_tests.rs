@@ -9,7 +9,7 @@ use std::{
 use futures::executor::block_on;
 
 use super::{
-    handle::{Listener, Shared},
+    handle::Listener,
     sequence::Request,
     step::Engine,
     test_random::{Random, check_cases},
@@ -53,13 +53,7 @@ fn engine() -> Engine {
     };
     let metrics = Metrics::new("fake", 256, cache, true);
     let clock = Arc::new(MonotonicClock::start());
-    Engine::new(
-        Box::new(OneToken),
-        config,
-        Some(clock),
-        metrics,
-        Arc::<Shared>::default(),
-    )
+    Engine::new(Box::new(OneToken), config, Some(clock), metrics)
 }
 
 fn request(random: &mut Random) -> GenerateRequest {
@@ -140,13 +134,7 @@ fn eight_blocks(random: &mut Random) {
         num_blocks: 8,
     };
     let metrics = Metrics::new("fake", 256, cache, true);
-    let mut engine = Engine::new(
-        Box::new(OneToken),
-        config,
-        None,
-        metrics,
-        Arc::<Shared>::default(),
-    );
+    let mut engine = Engine::new(Box::new(OneToken), config, None, metrics);
     let mut streams = Vec::new();
     for _ in 0..64 {
         let request = GenerateRequest {

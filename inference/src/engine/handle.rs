@@ -12,7 +12,7 @@ use super::{
     clock::Clock,
     request::{Event, GenerateRequest},
 };
-use crate::stats::Timestamp;
+use crate::stats::{Metrics, Timestamp};
 
 /// Why a request was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,12 +65,22 @@ impl Listener {
 }
 
 /// State that the handles and the engine's thread share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     /// Sequences submitted and not yet in a first step.
-    pub(super) waiting: AtomicUsize,
+    pub(super) waiting: Arc<AtomicUsize>,
     /// The thread has ended, or is about to.
     pub(super) stopped: AtomicBool,
+}
+
+impl Shared {
+    /// The state of an engine whose queue these metrics show.
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self {
+            waiting: metrics.queued(),
+            stopped: AtomicBool::default(),
+        }
+    }
 }
 
 /// The way into the engine. Cheap to clone.

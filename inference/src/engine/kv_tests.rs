@@ -212,7 +212,7 @@ fn serve(config: &EngineConfig, asked: &[Asked], cancel: bool) -> Answers {
     };
     let metrics = Metrics::new("fake", config.max_model_len, cache, false);
     let runner = Box::<RememberingRunner>::default();
-    let mut engine = Engine::new(runner, config.clone(), None, metrics, Arc::default());
+    let mut engine = Engine::new(runner, config.clone(), None, metrics);
     let mut streams: Vec<Option<EventStream>> = asked.iter().map(|_| None).collect();
     let tokens = |one: &Asked| one.branches * (one.prompt.len() + one.params.max_tokens);
     // The oldest has a token in every step: with so many steps everyone is done.

@@ -133,14 +133,14 @@ pub fn start(
         .check()
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let (sender, receiver) = mpsc::channel();
-    let shared = Arc::default();
+    let queue_limit = config.max_queued_requests;
+    let engine = step::Engine::new(runner, config, clock.clone(), metrics);
     let handle = EngineHandle {
         commands: sender,
-        shared: Arc::clone(&shared),
-        clock: clock.clone(),
-        queue_limit: config.max_queued_requests,
+        shared: Arc::clone(&engine.shared),
+        clock,
+        queue_limit,
     };
-    let engine = step::Engine::new(runner, config, clock, metrics, shared);
     let thread = thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || engine.run(&receiver))?;

@@ -141,6 +141,11 @@ impl<S: BuildHasher> Scheduler<S> {
         self.waiting.push_front(newest);
     }
 
+    /// How many sequences wait that were in a step before: they are the first of those that wait.
+    pub(super) fn preempted(&self) -> usize {
+        self.waiting.iter().take_while(|s| s.started).count()
+    }
+
     /// Moves waiting sequences into the step while budget and places last, and there are blocks for all
     /// their tokens, and for those of the running ones that are not in the step: budget is left when all
     /// their tokens are, those of prompts aside that are scored. Who waits for scores, or for rows of

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     model::runner::{Batch, Runner, RunnerError, RunnerType},
-    stats::{EngineGauges, Metrics, StepTokens, Timestamp, split_step},
+    stats::{Metrics, StepTokens, Timestamp, split_step},
 };
 
 /// Everything the engine's thread owns.
@@ -53,7 +53,6 @@ impl Engine {
         config: EngineConfig,
         clock: Option<Arc<dyn Clock>>,
         metrics: Arc<Metrics>,
-        shared: Arc<Shared>,
     ) -> Self {
         let EngineConfig {
             kv_blocks,
@@ -70,8 +69,8 @@ impl Engine {
                 .whole_prompts(runner_type),
             config,
             clock,
+            shared: Arc::new(Shared::new(&metrics)),
             metrics,
-            shared,
             batch: Batch::default(),
             isolation: Isolation::new(runner_type),
             output: Output::new(runner_type),
@@ -364,11 +363,9 @@ impl Engine {
     }
 
     fn set_gauges(&self) {
-        self.metrics.set_gauges(EngineGauges {
-            running: self.scheduler.running.len(),
-            waiting: self.scheduler.waiting.len(),
-            kv_cache_usage: self.scheduler.pool.usage(),
-        });
+        let running = self.scheduler.running.iter().filter(|s| s.started);
+        let (preempted, usage) = (self.scheduler.preempted(), self.scheduler.pool.usage());
+        self.metrics.set_gauges(running.count(), preempted, usage);
     }
 
     /// Sets the gauges, then sends the step's events: what a client can see is on `/metrics` already.

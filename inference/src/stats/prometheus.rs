@@ -1,7 +1,13 @@
 //! The record and the engine's gauges as Prometheus metrics, under vLLM's names. Updated by the
 //! engine's thread before a request's last output leaves it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -40,12 +46,12 @@ pub struct CacheConfig {
     pub num_blocks: usize,
 }
 
-/// The state of the engine after a step.
+/// The state of the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EngineGauges {
     /// Sequences that are part of steps.
     pub running: usize,
-    /// Sequences that wait, preempted ones included.
+    /// Sequences that wait: those that were in no step yet, and those that gave their place up.
     pub waiting: usize,
     /// Share of the KV cache's blocks in use, 0..=1.
     pub kv_cache_usage: f64,
@@ -65,6 +71,11 @@ pub struct Metrics {
     registry: Registry,
     running: IntGauge,
     waiting: IntGauge,
+    /// Sequences that gave their place up, as of the last step.
+    preempted: AtomicUsize,
+    /// Sequences that were submitted and in no step yet. Who submits counts, so that they are seen while
+    /// a step lasts.
+    queued: Arc<AtomicUsize>,
     kv_usage: Gauge,
     stats: Option<StatsMetrics>,
 }
@@ -121,6 +132,8 @@ impl Metrics {
             registry: make.registry,
             running,
             waiting,
+            preempted: AtomicUsize::default(),
+            queued: Arc::default(),
             kv_usage,
             stats,
         })
@@ -128,6 +141,8 @@ impl Metrics {
 
     /// The text exposition of everything.
     pub fn render(&self) -> String {
+        let waiting = i64::try_from(self.gauges().waiting);
+        self.waiting.set(waiting.unwrap_or(i64::MAX));
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_else(|error| {
@@ -136,24 +151,26 @@ impl Metrics {
             })
     }
 
-    /// Sequences in the batch and waiting, and the KV cache's use, as last set.
+    /// Where the engine's handles count what they submit, until its first step.
+    pub(crate) fn queued(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.queued)
+    }
+
+    /// Sequences in the batch and waiting, and the KV cache's use.
     pub fn gauges(&self) -> EngineGauges {
+        let (preempted, queued) = (&self.preempted, &self.queued);
         EngineGauges {
             running: usize::try_from(self.running.get()).unwrap_or_default(),
-            waiting: usize::try_from(self.waiting.get()).unwrap_or_default(),
+            waiting: preempted.load(Ordering::Relaxed) + queued.load(Ordering::Relaxed),
             kv_cache_usage: self.kv_usage.get(),
         }
     }
 
-    /// Sets the gauges.
-    pub fn set_gauges(&self, gauges: EngineGauges) {
-        let EngineGauges {
-            running,
-            waiting,
-            kv_cache_usage,
-        } = gauges;
+    /// Sets the gauges after a step: sequences that are part of steps, those that gave their place up, and
+    /// the share of the KV cache in use.
+    pub(crate) fn set_gauges(&self, running: usize, preempted: usize, kv_cache_usage: f64) {
         self.running.set(i64::try_from(running).unwrap_or(i64::MAX));
-        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.preempted.store(preempted, Ordering::Relaxed);
         self.kv_usage.set(kv_cache_usage);
     }
 

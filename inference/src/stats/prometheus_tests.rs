@@ -118,3 +118,21 @@ fn a_finished_request_is_counted_by_reason_with_its_compute_time() {
 fn token_buckets_are_a_1_2_5_series_up_to_the_context() {
     assert_eq!(token_buckets(100), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
 }
+
+#[test]
+fn what_waits_is_what_no_step_had_and_what_gave_its_place_up() {
+    let metrics = Metrics::new("m", 2048, CACHE, false);
+    metrics.queued().store(3, Ordering::Relaxed);
+    metrics.set_gauges(5, 2, 0.5);
+    let gauges = metrics.gauges();
+    assert_eq!(
+        (gauges.running, gauges.waiting, gauges.kv_cache_usage),
+        (5, 5, 0.5)
+    );
+    assert!(
+        metrics
+            .render()
+            .lines()
+            .any(|line| line.starts_with("vllm:num_requests_waiting{") && line.ends_with(" 5"))
+    );
+}

@@ -1,7 +1,7 @@
 //! Attention over the paged KV cache (see `heads.rs` for how it lies): softmax in one pass over the blocks (Milakov & Gimelshein
 //! 2018), a block's keys and values read once for a tile of tokens and all query heads of their group.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, bail};
 
@@ -10,9 +10,9 @@ use super::{
     heads::{kv_block_numbers, padded, side_numbers},
     kernels::{
         Disjoint,
-        math::{exp, tanh},
+        math::{across, exp, tanh},
         simd::{Simd, vectorized},
-        tile::{Packed, Product, TILE},
+        tile::{Packed, Product, RowLayout, TILE},
     },
     team::team,
 };
@@ -55,8 +55,9 @@ impl CustomOp2 for PagedAttention<'_> {
     }
 }
 
-/// Query rows that share the reading of a block: tokens times the query heads of a KV head.
-const TILE_ROWS: usize = 32;
+/// Query rows that share the reading of a block: tokens times the query heads of a KV head. The registers hold what so many have
+/// of a tile.
+const TILE_ROWS: usize = 24;
 
 /// Some tokens of one sequence, and the blocks it has.
 struct Tile<'a> {
@@ -70,7 +71,7 @@ struct Tile<'a> {
     blocks: &'a [u32],
 }
 
-/// Sizes, and the data as one task sees it: one KV head.
+/// Sizes, and the data as one task sees it: some KV heads, which lie side by side in a block.
 struct Task<'a, T> {
     op: &'a PagedAttention<'a>,
     simd: Simd,
@@ -80,7 +81,8 @@ struct Task<'a, T> {
     cache: &'a [T],
     /// Query heads.
     heads: usize,
-    head: usize,
+    /// KV heads.
+    of: Range<usize>,
     dim: usize,
 }
 
@@ -103,23 +105,34 @@ fn attend<T: Packed + Default>(
     );
     let group = heads / kv_heads;
     let tiles = tiles(op.batch, (TILE_ROWS / group).max(1));
+    let together = heads_together(tiles.len(), op.batch.input_ids.len() * group, kv_heads);
+    let parts = kv_heads.div_ceil(together);
     let mut out = vec![T::default(); tokens * heads * dim];
-    let parts = Disjoint::new(&mut out);
+    let out_parts = Disjoint::new(&mut out);
     let simd = Simd::detect();
-    team().run(tiles.len() * kv_heads, |index| {
+    team().run(tiles.len() * parts, |index| {
+        let from = index % parts * together;
         let task = Task {
             op,
             simd,
-            tile: &tiles[index / kv_heads],
+            tile: &tiles[index / parts],
             q,
             cache,
             heads,
-            head: index % kv_heads,
+            of: from..kv_heads.min(from + together),
             dim,
         };
-        SCRATCH.with_borrow_mut(|scratch| task.run(scratch, &parts));
+        SCRATCH.with_borrow_mut(|scratch| task.run(scratch, &out_parts));
     });
     Ok(T::to_cpu_storage_owned(out))
+}
+
+/// KV heads of a task: where tiles have few rows all of them, to read a block from its begin to its end, as long as there are
+/// tasks for everyone.
+fn heads_together(tiles: usize, rows: usize, kv_heads: usize) -> usize {
+    let tasks_of_tile = (2 * team().threads()).div_ceil(tiles.max(1));
+    let rows_of_tile = rows.div_ceil(tiles.max(1)).max(1);
+    (TILE_ROWS / rows_of_tile).clamp(1, kv_heads.div_ceil(tasks_of_tile))
 }
 
 /// Each sequence's tokens in tiles.
@@ -149,8 +162,9 @@ thread_local! {
 struct Scratch {
     /// `[rows, 32]`
     scores: Vec<f32>,
-    /// `[rows, D]`
+    /// `[KV heads, rows, D]`
     sums: Vec<f32>,
+    /// `[KV heads, rows]`
     running: Vec<Running>,
 }
 
@@ -161,12 +175,44 @@ struct Running {
     total: f32,
 }
 
+impl Running {
+    const NOTHING: Self = Self {
+        greatest: f32::NEG_INFINITY,
+        total: 0.0,
+    };
+}
+
+/// What one KV head's rows have so far, and what they are multiplied with.
+struct Held<'a, T> {
+    /// Interleaved, `[rows, D]`.
+    queries: &'a [T],
+    /// Interleaved, `[rows, 32]`: the weights of a block's values.
+    weights: &'a mut [T],
+    /// `[rows, 32]`
+    scores: &'a mut [f32],
+    /// `[rows, D]`
+    sums: &'a mut [f32],
+    running: &'a mut [Running],
+}
+
+/// Keys and values of one KV head in a block.
+struct Block<'a, T> {
+    /// Position of the first.
+    begin: usize,
+    /// How many there are.
+    count: usize,
+    keys: &'a [T],
+    values: &'a [T],
+    /// The keys that are read after these values.
+    next: &'a [T],
+}
+
 impl<T: Packed + Default> Task<'_, T> {
     /// Block after block, in the order of positions; what a row sees of a block does not depend on the other rows of its
     /// tile.
     fn run(&self, scratch: &mut Scratch, out: &Disjoint<'_, T>) {
-        let (tile, wide, group) = (self.tile, padded(self.dim), self.group());
-        let rows = tile.tokens * group;
+        let (tile, wide) = (self.tile, padded(self.dim));
+        let (rows, heads) = (tile.tokens * self.group(), self.of.len());
         let queries = self.queries(rows);
         let mut weights = vec![T::default(); rows * BLOCK_TOKENS];
         let Scratch {
@@ -174,71 +220,99 @@ impl<T: Packed + Default> Task<'_, T> {
             sums,
             running,
         } = scratch;
+        scores.resize(rows * BLOCK_TOKENS, 0.0);
         sums.clear();
-        sums.resize(rows * wide, 0.0);
+        sums.resize(heads * rows * wide, 0.0);
         running.clear();
-        running.resize(
-            rows,
-            Running {
-                greatest: f32::NEG_INFINITY,
-                total: 0.0,
-            },
-        );
-        let from = self.first_seen(tile.position);
-        let to = self.seen(tile.position + tile.tokens - 1);
-        for block in from / BLOCK_TOKENS..to.div_ceil(BLOCK_TOKENS) {
-            let begin = block * BLOCK_TOKENS;
-            let here = BLOCK_TOKENS.min(to - begin);
-            let (keys, values) = self.block(tile.blocks[block] as usize);
-            scores.clear();
-            scores.resize(rows * BLOCK_TOKENS, 0.0);
-            let product = Product {
-                x: &queries,
-                x_stride: wide,
-                rows,
-                w: keys,
-                tile_stride: wide * TILE,
-                tiles: here.div_ceil(TILE),
-                groups: wide / T::GROUP,
-            };
-            T::accumulate(self.simd, &product, scores, BLOCK_TOKENS);
-            let seen = |row: usize| {
-                let position = tile.position + row / group;
-                let low = self.first_seen(position).saturating_sub(begin);
-                (low, self.seen(position).saturating_sub(begin).min(here))
-            };
-            for (row, running) in running.iter_mut().enumerate() {
-                let span = row * BLOCK_TOKENS..(row + 1) * BLOCK_TOKENS;
-                let kept = absorb(
-                    self.simd,
-                    self.op,
-                    seen(row),
-                    &mut scores[span.clone()],
-                    running,
-                    &mut weights[span],
+        running.resize(heads * rows, Running::NOTHING);
+        let from = self.first_seen(tile.position) / BLOCK_TOKENS;
+        let end = self.seen(tile.position + tile.tokens - 1);
+        let to = end.div_ceil(BLOCK_TOKENS);
+        for block in from..to {
+            for (place, head) in self.of.clone().enumerate() {
+                let (next_block, next_head) = match head + 1 < self.of.end {
+                    true => (block, head + 1),
+                    false => ((block + 1).min(to - 1), self.of.start),
+                };
+                let (keys, values) = self.block(tile.blocks[block] as usize, head);
+                let here = Block {
+                    begin: block * BLOCK_TOKENS,
+                    count: BLOCK_TOKENS.min(end - block * BLOCK_TOKENS),
+                    keys,
+                    values,
+                    next: self.block(tile.blocks[next_block] as usize, next_head).0,
+                };
+                let numbers = place * rows * wide..(place + 1) * rows * wide;
+                self.absorb_block(
+                    &here,
+                    &mut Held {
+                        queries: &queries[numbers.clone()],
+                        weights: &mut weights,
+                        scores,
+                        sums: &mut sums[numbers],
+                        running: &mut running[place * rows..(place + 1) * rows],
+                    },
                 );
-                if kept != 1.0 {
-                    let sums = &mut sums[row * wide..(row + 1) * wide];
-                    sums.iter_mut().for_each(|sum| *sum *= kept);
-                }
-            }
-            let product = Product {
-                x: &weights,
-                x_stride: BLOCK_TOKENS,
-                rows,
-                w: values,
-                tile_stride: BLOCK_TOKENS * TILE,
-                tiles: wide / TILE,
-                groups: here.div_ceil(T::GROUP),
-            };
-            let is_seen_by_all = (0..rows).all(|row| seen(row) == (0, here));
-            if is_seen_by_all || all_finite(self.simd, values) {
-                T::accumulate(self.simd, &product, sums, wide);
-            } else {
-                self.accumulate_seen(&product, seen, sums, wide);
             }
         }
-        self.finish(sums, running, out);
+        for (place, head) in self.of.clone().enumerate() {
+            let sums = &sums[place * rows * wide..(place + 1) * rows * wide];
+            self.finish(head, sums, &running[place * rows..(place + 1) * rows], out);
+        }
+    }
+
+    /// Takes a block into what the rows of a KV head have.
+    fn absorb_block(&self, block: &Block<'_, T>, held: &mut Held<'_, T>) {
+        let (wide, rows, group) = (padded(self.dim), held.running.len(), self.group());
+        held.scores.fill(0.0);
+        let product = Product {
+            x: held.queries,
+            layout: RowLayout::Interleaved,
+            rows,
+            w: block.keys,
+            tile_stride: wide * TILE,
+            tiles: block.count.div_ceil(TILE),
+            groups: wide / T::GROUP,
+            ahead: bytes_between(block.keys, block.values),
+        };
+        T::accumulate(self.simd, &product, held.scores, BLOCK_TOKENS);
+        let seen = |row: usize| {
+            let position = self.tile.position + row / group;
+            let low = self.first_seen(position).saturating_sub(block.begin);
+            let high = self.seen(position).saturating_sub(block.begin);
+            (low, high.min(block.count))
+        };
+        let by_row = held.scores.chunks_exact_mut(BLOCK_TOKENS);
+        let by_row = by_row.zip(held.sums.chunks_exact_mut(wide));
+        for (row, ((scores, sums), running)) in by_row.zip(&mut *held.running).enumerate() {
+            let place = (row, rows);
+            let state = (running, sums);
+            absorb(
+                self.simd,
+                self.op,
+                seen(row),
+                scores,
+                state,
+                held.weights,
+                place,
+            );
+        }
+        let product = Product {
+            x: held.weights,
+            layout: RowLayout::Interleaved,
+            rows,
+            w: block.values,
+            tile_stride: BLOCK_TOKENS * TILE,
+            tiles: wide / TILE,
+            groups: block.count.div_ceil(T::GROUP),
+            ahead: bytes_between(block.values, block.next),
+        };
+        let is_seen_by_all = (0..rows).all(|row| seen(row) == (0, block.count));
+        if is_seen_by_all || all_finite(self.simd, block.values) {
+            T::accumulate(self.simd, &product, held.sums, wide);
+        } else {
+            self.accumulate_seen(&product, seen, held.sums, wide);
+        }
     }
 
     /// The products of weights and values row by row, without the values that a row does not see: a weight of nothing times what
@@ -261,8 +335,10 @@ impl<T: Packed + Default> Task<'_, T> {
                     }
                 }
             }
+            let groups = product.x.chunks_exact(product.rows * T::GROUP);
+            let of_row = groups.flat_map(|group| &group[row * T::GROUP..(row + 1) * T::GROUP]);
             let row_product = Product {
-                x: &product.x[row * product.x_stride..],
+                x: &of_row.copied().collect::<Vec<_>>(),
                 rows: 1,
                 w: &values,
                 ..*product
@@ -295,30 +371,32 @@ impl<T: Packed + Default> Task<'_, T> {
         }
     }
 
-    /// The task's queries, `[rows, D]`, in whole tiles.
+    /// The queries of every KV head, each `[rows, D]` in whole tiles, interleaved.
     fn queries(&self, rows: usize) -> Vec<T> {
         let (dim, wide, group) = (self.dim, padded(self.dim), self.group());
-        let mut queries = vec![T::default(); rows * wide];
-        for (row, query) in queries.chunks_exact_mut(wide).enumerate() {
-            let token = self.tile.first + row / group;
-            let at = (token * self.heads + self.head * group + row % group) * dim;
-            query[..dim].copy_from_slice(&self.q[at..at + dim]);
+        let mut queries = vec![T::default(); self.of.len() * rows * wide];
+        for (head, queries) in self.of.clone().zip(queries.chunks_exact_mut(rows * wide)) {
+            for row in 0..rows {
+                let token = self.tile.first + row / group;
+                let at = (token * self.heads + head * group + row % group) * dim;
+                T::put(&self.q[at..at + dim], queries, (row, rows));
+            }
         }
         queries
     }
 
     /// Keys and values of a block.
-    fn block(&self, block: usize) -> (&[T], &[T]) {
+    fn block(&self, block: usize, head: usize) -> (&[T], &[T]) {
         let side = side_numbers(self.dim);
-        let at = (block * self.op.kv_heads + self.head) * 2 * side;
+        let at = (block * self.op.kv_heads + head) * 2 * side;
         self.cache[at..at + 2 * side].split_at(side)
     }
 
-    fn finish(&self, sums: &[f32], running: &[Running], out: &Disjoint<'_, T>) {
+    fn finish(&self, head: usize, sums: &[f32], running: &[Running], out: &Disjoint<'_, T>) {
         let (dim, wide, group) = (self.dim, padded(self.dim), self.group());
         for (row, (sums, running)) in sums.chunks_exact(wide).zip(running).enumerate() {
             let token = self.tile.first + row / group;
-            let at = (token * self.heads + self.head * group + row % group) * dim;
+            let at = (token * self.heads + head * group + row % group) * dim;
             #[expect(unsafe_code, reason = "each task has tokens and heads of its own")]
             // SAFETY: no two tasks have the same token and head.
             let out = unsafe { out.part(at..at + dim) };
@@ -327,22 +405,25 @@ impl<T: Packed + Default> Task<'_, T> {
     }
 }
 
+/// How far behind the one the other begins.
+fn bytes_between<T>(one: &[T], other: &[T]) -> isize {
+    (other.as_ptr() as isize).wrapping_sub(one.as_ptr() as isize)
+}
+
 vectorized! {
-    /// Takes the scores of a block into a query's softmax: `weights` become those of its values, 0 outside of `low..high`.
-    /// Returns what the sums so far are multiplied by.
+    /// Takes the scores of a block into a query's softmax: those at `place` of the interleaved `weights` become those of its
+    /// values, 0 outside of `low..high`. The sums so far are scaled to the greatest score so far.
     fn absorb<T: Packed>(
         fused; op: &PagedAttention<'_>, seen: (usize, usize), scores: &mut [f32],
-        running: &mut Running, weights: &mut [T],
-    ) -> f32 {
-        let (low, high) = seen;
-        let (Some(scores), Some(weights)) =
-            (scores.first_chunk_mut::<BLOCK_TOKENS>(), weights.first_chunk_mut::<BLOCK_TOKENS>())
-        else {
-            return 1.0;
+        state: (&mut Running, &mut [f32]), weights: &mut [T], place: (usize, usize),
+    ) {
+        let ((low, high), (running, sums)) = (seen, state);
+        let Some(scores) = scores.first_chunk_mut::<BLOCK_TOKENS>() else {
+            return;
         };
+        let mut row = [T::round(0.0); BLOCK_TOKENS];
         if low >= high {
-            weights.fill(T::round(0.0));
-            return 1.0;
+            return T::put(&row, weights, place);
         }
         for score in scores.iter_mut() {
             *score *= op.scale;
@@ -359,24 +440,31 @@ vectorized! {
         }
         let mut lanes = [running.greatest; TILE];
         for part in scores.as_chunks::<TILE>().0 {
-            for (lane, score) in lanes.iter_mut().zip(part) {
-                *lane = lane.max(*score);
-            }
+            lanes = std::array::from_fn(|lane| greater(lanes[lane], part[lane]));
         }
-        let greatest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let greatest = across(lanes, greater);
         let mut totals = [0f32; TILE];
-        for (part, weights) in scores.as_chunks::<TILE>().0.iter().zip(weights.as_chunks_mut::<TILE>().0) {
+        for (part, weights) in scores.as_chunks::<TILE>().0.iter().zip(row.as_chunks_mut::<TILE>().0) {
             for lane in 0..TILE {
                 let weight = exp(fused, part[lane] - greatest);
                 totals[lane] += weight;
                 weights[lane] = T::round(weight);
             }
         }
+        T::put(&row, weights, place);
         let kept = exp(fused, running.greatest - greatest);
-        running.total = running.total * kept + totals.iter().sum::<f32>();
+        running.total = running.total * kept + across(totals, |a, b| a + b);
         running.greatest = greatest;
-        kept
+        if kept != 1.0 {
+            sums.iter_mut().for_each(|sum| *sum *= kept);
+        }
     }
+}
+
+/// The greater one. A score that is no number makes the row's total one, whatever comes out here.
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }
 
 vectorized! {

@@ -10,7 +10,7 @@ use super::{
     kernels::{
         Disjoint,
         math::{exp, tanh},
-        simd::{Simd, vectorized},
+        simd::{Simd, map_lanes, vectorized, zip_lanes},
     },
     team::team,
 };
@@ -75,15 +75,15 @@ vectorized! {
     ) {
         #[inline(always)]
         fn each<I: Element, O: Element>(
-            (gate, up): (&[I], &[I]),
+            parts: (&[I], &[I]),
             out: &mut [O],
             function: impl Fn(f32) -> f32,
         ) {
             let round = |value: f32| O::round(value).widen();
-            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            zip_lanes(parts, out, |gate, up| {
                 let activated = round(function(round(gate.widen())));
-                *out = O::round(activated * round(up.widen()));
-            }
+                O::round(activated * round(up.widen()))
+            });
         }
         match activation {
             Activation::Silu => each(parts, out, |x| silu(fused, x)),
@@ -126,9 +126,7 @@ vectorized! {
     fn activated_alone<T: Element>(fused; activation: Activation, x: &[T], out: &mut [T]) {
         #[inline(always)]
         fn each<T: Element>(x: &[T], out: &mut [T], function: impl Fn(f32) -> f32) {
-            out.iter_mut()
-                .zip(x)
-                .for_each(|(out, x)| *out = T::round(function(x.widen())));
+            map_lanes(x, out, |x| T::round(function(x.widen())));
         }
         match activation {
             Activation::Silu => each(x, out, |x| silu(fused, x)),

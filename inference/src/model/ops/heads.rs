@@ -252,7 +252,7 @@ impl KvWrite<'_> {
 
 fn put_key<T: Packed>(key: &[T], keys: &mut [T], offset: usize) {
     let tile = &mut keys[offset / TILE * padded(key.len()) * TILE..];
-    T::put_column(key, tile, offset % TILE);
+    T::put(key, tile, (offset % TILE, TILE));
 }
 
 /// The first of a group clears the others: nothing of an earlier sequence is left beside it, which might be no number.

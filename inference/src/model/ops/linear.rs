@@ -13,7 +13,7 @@ use super::{
     elementwise::activated,
     kernels::{
         Disjoint,
-        simd::{Simd, vectorized},
+        simd::{Simd, map_lanes, vectorized, zip_lanes},
         tile::TILE,
     },
     matrix::Matrix,
@@ -330,12 +330,8 @@ vectorized! {
     fn store<O: Element>(fused; sums: &[f32], bias: Option<&[f32]>, out: &mut [O]) {
         let _ = fused;
         match bias {
-            None => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = O::round(*sum)),
-            Some(bias) => {
-                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
-                    *out = O::round(sum + bias);
-                }
-            }
+            None => map_lanes(sums, out, |sum| O::round(*sum)),
+            Some(bias) => zip_lanes((sums, bias), out, |sum, bias| O::round(sum + bias)),
         }
     }
 }
@@ -401,10 +397,10 @@ vectorized! {
             let scaled = O::round(O::round(sum).widen() * scale);
             O::round(residual.widen() + scaled.widen())
         };
-        let places = out.iter_mut().zip(residual).zip(sums);
         match bias {
-            None => places.for_each(|((out, residual), sum)| *out = added(*sum, *residual)),
+            None => zip_lanes((sums, residual), out, |sum, residual| added(*sum, *residual)),
             Some(bias) => {
+                let places = out.iter_mut().zip(residual).zip(sums);
                 for (((out, residual), sum), bias) in places.zip(bias) {
                     *out = added(sum + bias, *residual);
                 }

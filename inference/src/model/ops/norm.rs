@@ -7,7 +7,10 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::{
     Element, by_dtype, contiguous,
     elementwise::by_rows,
-    kernels::simd::{Simd, multiply_add, vectorized},
+    kernels::{
+        math::across,
+        simd::{Simd, multiply_add, vectorized},
+    },
 };
 use crate::model::config::NormConfig;
 
@@ -98,7 +101,7 @@ vectorized! {
     }
 }
 
-/// The sum of squares: in 16 lanes, then the lanes in order.
+/// The sum of squares: in 16 lanes, then across them.
 #[inline(always)]
 fn squares<T: Element>(fused: bool, x: &[T]) -> f32 {
     const LANES: usize = 16;
@@ -110,5 +113,5 @@ fn squares<T: Element>(fused: bool, x: &[T]) -> f32 {
         }
     }
     let rest: f32 = rest.iter().map(|x| x.widen() * x.widen()).sum();
-    sums.iter().sum::<f32>() + rest
+    across(sums, |a, b| a + b) + rest
 }

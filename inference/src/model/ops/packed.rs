@@ -10,7 +10,7 @@ use super::{
     kernels::{
         Disjoint,
         simd::Simd,
-        tile::{Packed, Product, TILE, put_groups},
+        tile::{Packed, Product, RowLayout, TILE, put_groups},
     },
     linear::Multiply,
     team::team,
@@ -21,11 +21,15 @@ use crate::model::mapped::MappedBytes;
 pub(in crate::model) const PACKING: u32 = 1;
 
 /// Rows of activations up to which a task takes all of `K` at once: the weights are read once, from memory.
-const FEW_ROWS: usize = 6;
+const FEW_ROWS: usize = 24;
+/// How far ahead weights are fetched, in bytes: far with few rows, which wait for memory; little with many, which work with what
+/// the caches hold.
+const AHEAD_OF_FEW_ROWS: isize = 8 << 10;
+const AHEAD_OF_MANY_ROWS: isize = 1 << 10;
 /// Rows of activations of one block: their sums and their part of `K` stay in the second cache.
 const BLOCK_ROWS: usize = 256;
-/// Numbers of `K` that a block of rows meets at a time, so that the tiles stay in the first cache.
-const BLOCK_COLUMNS: usize = 512;
+/// Groups of `K` that a block of rows meets at a time, so that the tiles stay in the first cache.
+const BLOCK_GROUPS: usize = 256;
 /// Most tiles of a task.
 const TASK_TILES: usize = 4;
 
@@ -118,7 +122,11 @@ impl<T: Packed> PackedMatrix<T> {
             let packed = unsafe { packed.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
             for lane in 0..TILE {
                 if let Some(row) = row_at(tile * TILE + lane, rows, gated) {
-                    put_groups::<GROUP_BYTES, _>(unpacked.row(row, row_bytes), packed, lane);
+                    put_groups::<GROUP_BYTES, _>(
+                        unpacked.row(row, row_bytes),
+                        packed,
+                        (lane, TILE),
+                    );
                 }
             }
         });
@@ -201,7 +209,7 @@ impl<T: Packed> Multiply<T> for PackedMatrix<T> {
         let task = Task {
             matrix: self,
             simd: Simd::detect(),
-            x: &Padded::new(x, self.columns),
+            x: &Activations::new(x, self.columns),
             rows,
         };
         let width = task_tiles(self.tiles, rows);
@@ -226,37 +234,73 @@ fn task_tiles(tiles: usize, rows: usize) -> usize {
 }
 
 /// Activations whose rows are whole groups.
-struct Padded<'a, T: Clone> {
+struct Activations<'a, T: Clone> {
     numbers: Cow<'a, [T]>,
-    stride: usize,
+    layout: RowLayout,
+    /// Of a row.
+    groups: usize,
 }
 
-impl<'a, T: Packed> Padded<'a, T> {
+impl<'a, T: Packed> Activations<'a, T> {
+    /// Few rows are laid side by side: one below the other, a power of two apart, they would push each other out of the caches.
     fn new(x: &'a [T], columns: usize) -> Self {
-        let stride = columns.next_multiple_of(T::GROUP);
-        if stride == columns {
+        let (rows, groups) = (x.len() / columns, columns.div_ceil(T::GROUP));
+        if rows > 1 && rows <= FEW_ROWS {
             return Self {
-                numbers: x.into(),
-                stride,
+                numbers: interleaved(x, columns).into(),
+                layout: RowLayout::Interleaved,
+                groups,
             };
         }
-        let mut numbers = Vec::with_capacity(x.len() / columns * stride);
-        for row in x.chunks(columns) {
-            numbers.extend_from_slice(row);
-            numbers.push(T::round(0.0));
-        }
+        let stride = groups * T::GROUP;
+        let numbers = if stride == columns {
+            x.into()
+        } else {
+            let mut numbers = Vec::with_capacity(rows * stride);
+            for row in x.chunks(columns) {
+                numbers.extend_from_slice(row);
+                numbers.push(T::round(0.0));
+            }
+            numbers.into()
+        };
         Self {
-            numbers: numbers.into(),
-            stride,
+            numbers,
+            // One row lies side by side with itself.
+            layout: match rows {
+                1 => RowLayout::Interleaved,
+                _ => RowLayout::Apart(stride),
+            },
+            groups,
         }
     }
+
+    /// From this group of this row on.
+    fn from(&self, row: usize, group: usize) -> &[T] {
+        match self.layout {
+            RowLayout::Apart(stride) => &self.numbers[row * stride + group * T::GROUP..],
+            RowLayout::Interleaved => {
+                debug_assert_eq!((row, group), (0, 0), "few rows are not dealt out");
+                &self.numbers
+            }
+        }
+    }
+}
+
+/// Rows in groups, `[groups][rows][GROUP]`, with zeros where the last is no whole group.
+fn interleaved<T: Packed>(x: &[T], columns: usize) -> Vec<T> {
+    let (rows, groups) = (x.len() / columns, columns.div_ceil(T::GROUP));
+    let mut numbers = vec![T::round(0.0); rows * groups * T::GROUP];
+    for (row, x) in x.chunks_exact(columns).enumerate() {
+        T::put(x, &mut numbers, (row, rows));
+    }
+    numbers
 }
 
 /// What the tasks of a product share.
 struct Task<'a, T: Clone> {
     matrix: &'a PackedMatrix<T>,
     simd: Simd,
-    x: &'a Padded<'a, T>,
+    x: &'a Activations<'a, T>,
     rows: usize,
 }
 
@@ -266,23 +310,27 @@ thread_local! {
 }
 
 impl<T: Packed> Task<'_, T> {
-    /// These rows and tiles, and of `K` these numbers.
+    /// These rows and tiles, and of `K` these groups.
     fn accumulate(
         &self,
         rows: Range<usize>,
         tiles: Range<usize>,
-        columns: Range<usize>,
+        groups: Range<usize>,
         sums: &mut [f32],
     ) {
         let tile_stride = self.matrix.tile_len();
         let product = Product {
-            x: &self.x.numbers[rows.start * self.x.stride + columns.start..],
-            x_stride: self.x.stride,
+            x: self.x.from(rows.start, groups.start),
+            layout: self.x.layout,
             rows: rows.len(),
-            w: &self.matrix.numbers()[tiles.start * tile_stride + columns.start * TILE..],
+            w: &self.matrix.numbers()[tiles.start * tile_stride + groups.start * T::GROUP * TILE..],
             tile_stride,
             tiles: tiles.len(),
-            groups: columns.len() / T::GROUP,
+            groups: groups.len(),
+            ahead: match self.x.layout {
+                RowLayout::Interleaved => AHEAD_OF_FEW_ROWS,
+                RowLayout::Apart(_) => AHEAD_OF_MANY_ROWS,
+            },
         };
         T::accumulate(self.simd, &product, sums, tiles.len() * TILE);
     }
@@ -290,7 +338,7 @@ impl<T: Packed> Task<'_, T> {
     fn few_rows(&self, tiles: Range<usize>, finish: &impl Fn(usize, usize, &[f32])) {
         let mut sums = [0f32; FEW_ROWS * TASK_TILES * TILE];
         let width = tiles.len() * TILE;
-        self.accumulate(0..self.rows, tiles.clone(), 0..self.x.stride, &mut sums);
+        self.accumulate(0..self.rows, tiles.clone(), 0..self.x.groups, &mut sums);
         for (row, sums) in sums.chunks_exact(width).take(self.rows).enumerate() {
             finish(row, tiles.start * TILE, sums);
         }
@@ -303,9 +351,9 @@ impl<T: Packed> Task<'_, T> {
             SUMS.with_borrow_mut(|sums| {
                 sums.clear();
                 sums.resize(rows.len() * width, 0.0);
-                for column in (0..self.x.stride).step_by(BLOCK_COLUMNS) {
-                    let columns = column..self.x.stride.min(column + BLOCK_COLUMNS);
-                    self.accumulate(rows.clone(), tiles.clone(), columns, sums);
+                for group in (0..self.x.groups).step_by(BLOCK_GROUPS) {
+                    let groups = group..self.x.groups.min(group + BLOCK_GROUPS);
+                    self.accumulate(rows.clone(), tiles.clone(), groups, sums);
                 }
                 for (row, sums) in rows.zip(sums.chunks_exact(width)) {
                     finish(row, tiles.start * TILE, sums);

@@ -12,7 +12,8 @@ pub(in crate::model::ops) fn exp(fused: bool, x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.336_54, 88.722_83);
-    let power = (clamped * std::f32::consts::LOG2_E + ROUNDER) - ROUNDER;
+    let moved = clamped * std::f32::consts::LOG2_E + ROUNDER;
+    let power = moved - ROUNDER;
     let rest = multiply_add(fused, power, -LN_2_HIGH, clamped);
     let rest = multiply_add(fused, power, -LN_2_LOW, rest);
     // Taylor's series to the sixth power, |rest| <= ln 2 / 2, with the coefficients moved to even out the error.
@@ -21,7 +22,8 @@ pub(in crate::model::ops) fn exp(fused: bool, x: f32) -> f32 {
         sum = multiply_add(fused, sum, rest, coefficient);
     }
     // 2^power in two factors: the power of the greatest numbers is beyond the exponents of f32.
-    let whole = power as i32;
+    // Read from the bits, where it stands: `as` has no vector instruction, for it saturates.
+    let whole = (moved.to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32);
     let half = whole >> 1;
     let two_to = |power: i32| f32::from_bits(((power + 127) << 23) as u32);
     let value = sum * two_to(half) * two_to(whole - half);
@@ -35,6 +37,18 @@ pub(in crate::model::ops) fn exp(fused: bool, x: f32) -> f32 {
 pub(in crate::model::ops) fn tanh(fused: bool, x: f32) -> f32 {
     // exp is infinite or 0 at the ends, and the quotient right.
     1.0 - 2.0 / (exp(fused, 2.0 * x) + 1.0)
+}
+
+/// All lanes in one, half by half: a sum or the greatest, without waiting for each lane in turn.
+#[inline(always)]
+pub(in crate::model::ops) fn across(mut lanes: [f32; 16], of: impl Fn(f32, f32) -> f32) -> f32 {
+    for width in [8, 4, 2, 1] {
+        let (low, high) = lanes.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = of(*low, *high);
+        }
+    }
+    lanes[0]
 }
 
 /// To the nearest bf16, ties to even; NaN stays NaN.
@@ -73,6 +87,13 @@ mod tests {
             assert_eq!(exp(fused, 0.0), 1.0);
             assert!(exp(fused, f32::NAN).is_nan());
         }
+    }
+
+    #[test]
+    fn every_lane_is_in_the_one() {
+        let lanes: [f32; 16] = std::array::from_fn(|lane| ((lane * 7) % 16) as f32);
+        assert_eq!(across(lanes, |a, b| a + b), 120.0);
+        assert_eq!(across(lanes, f32::max), 15.0);
     }
 
     #[test]

@@ -62,6 +62,34 @@ pub(in crate::model::ops) fn multiply_add(fused: bool, a: f32, b: f32, c: f32) -
     if fused { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// `out[i] = one(a[i], b[i])`, as far as `out` goes: 16 at a time, since a call for a tile or two is too short for the loops that
+/// compilers make of it.
+#[inline(always)]
+pub(in crate::model::ops) fn zip_lanes<A, B, O>(
+    (a, b): (&[A], &[B]),
+    out: &mut [O],
+    one: impl Fn(&A, &B) -> O,
+) {
+    const LANES: usize = 16;
+    let (a, a_rest) = a[..out.len()].as_chunks::<LANES>();
+    let (b, b_rest) = b[..out.len()].as_chunks::<LANES>();
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = one(a, b);
+        }
+    }
+    for ((out, a), b) in out_rest.iter_mut().zip(a_rest).zip(b_rest) {
+        *out = one(a, b);
+    }
+}
+
+/// `out[i] = one(a[i])`, likewise.
+#[inline(always)]
+pub(in crate::model::ops) fn map_lanes<A, O>(a: &[A], out: &mut [O], one: impl Fn(&A) -> O) {
+    zip_lanes((a, a), out, |a, _| one(a));
+}
+
 /// Defines a function whose first parameter is a [`Simd`]: its body is compiled once for each kind, with `fused` saying
 /// whether [`multiply_add`] is one instruction there.
 macro_rules! vectorized {

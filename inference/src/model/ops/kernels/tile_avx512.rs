@@ -2,49 +2,67 @@
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::arch::x86_64::{
-    __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_dpbf16_ps, _mm512_loadu_ps,
+    __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_dpbf16_ps, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
     _mm512_storeu_ps,
 };
 
 use half::bf16;
 
-use super::tile::{Product, TILE};
+use super::tile::{Product, RowLayout, TILE};
 
-/// Rows up to which four tiles are read at a time, to have more of the memory under way.
+/// Rows up to which four tiles are read at a time, so that no sum waits for the one before.
 const FEW_ROWS: usize = 6;
 /// Rows whose sums over two tiles the registers hold.
 const MOST_ROWS: usize = 12;
-/// How far ahead of the products weights are fetched, in bytes of each tile.
-const PREFETCH: usize = 1024;
+/// Rows whose sums over one tile the registers hold.
+const MOST_INTERLEAVED_ROWS: usize = 24;
 
 /// See `Packed::accumulate`. Only where avx512f and avx512bf16 are.
 pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_stride: usize) {
     product.check(sums, sums_stride);
-    let parts = product.rows.div_ceil(MOST_ROWS).max(1);
+    if product.groups == 0 {
+        return;
+    }
+    let most = match product.layout {
+        RowLayout::Apart(_) => MOST_ROWS,
+        RowLayout::Interleaved => MOST_INTERLEAVED_ROWS,
+    };
+    let parts = product.rows.div_ceil(most).max(1);
     let rows = product.rows.div_ceil(parts).max(1);
+    let (row_stride, group_stride) = product.strides();
     let mut tile = 0;
     while tile < product.tiles {
         let left = product.tiles - tile;
-        let tiles = match product.rows {
-            ..=FEW_ROWS if left >= 4 => 4,
-            _ if left >= 2 => 2,
-            _ => 1,
+        let tiles = match product.layout {
+            // One stream from memory for a thread is as fast as several, and the sums of many rows fit.
+            RowLayout::Interleaved => 1,
+            RowLayout::Apart(_) if product.rows <= FEW_ROWS && left >= 4 => 4,
+            RowLayout::Apart(_) if left >= 2 => 2,
+            RowLayout::Apart(_) => 1,
         };
         for row in (0..product.rows).step_by(rows) {
             let part = Part {
                 // SAFETY: `check` has seen that these are inside of the slices.
-                x: unsafe { product.x.as_ptr().add(row * product.x_stride) },
-                x_stride: product.x_stride,
+                x: unsafe { product.x.as_ptr().add(row * row_stride) },
+                row_stride,
+                group_stride,
                 w: unsafe { product.w.as_ptr().add(tile * product.tile_stride) },
                 tile_stride: product.tile_stride,
                 pairs: product.groups,
+                ahead: product.ahead,
                 sums: unsafe { sums.as_mut_ptr().add(row * sums_stride + tile * TILE) },
                 sums_stride,
             };
+            let rows = rows.min(product.rows - row);
             // SAFETY: the caller's processor has the instructions; `check` has seen that rows, tiles and sums are inside of
             // the slices.
-            unsafe { dispatch(&part, rows.min(product.rows - row), tiles) };
+            unsafe {
+                match product.layout {
+                    RowLayout::Apart(_) => dispatch(&part, rows, tiles),
+                    RowLayout::Interleaved => dispatch_interleaved(&part, rows),
+                }
+            }
         }
         tile += tiles;
     }
@@ -53,10 +71,12 @@ pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_str
 /// Some rows and tiles, whose sums the registers hold.
 struct Part {
     x: *const bf16,
-    x_stride: usize,
+    row_stride: usize,
+    group_stride: usize,
     w: *const bf16,
     tile_stride: usize,
     pairs: usize,
+    ahead: isize,
     sums: *mut f32,
     sums_stride: usize,
 }
@@ -88,12 +108,14 @@ unsafe fn dispatch(part: &Part, rows: usize, tiles: usize) {
 unsafe fn held<const R: usize, const N: usize>(part: &Part) {
     let &Part {
         x,
-        x_stride,
+        row_stride,
         w,
         tile_stride,
         pairs,
+        ahead,
         sums,
         sums_stride,
+        ..
     } = part;
     let mut held = [[_mm512_setzero_ps(); N]; R];
     for (row, held) in held.iter_mut().enumerate() {
@@ -109,15 +131,13 @@ unsafe fn held<const R: usize, const N: usize>(part: &Part) {
             unsafe {
                 let at = w.add(tile * tile_stride + pair * 2 * TILE);
                 *value = pairs_of(_mm512_loadu_si512(at.cast()));
-                if N == 4 || R > 8 {
-                    _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(PREFETCH));
-                }
+                _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_offset(ahead));
             }
         }
         for (row, held) in held.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
             let both = unsafe {
-                x.add(row * x_stride + 2 * pair)
+                x.add(row * row_stride + 2 * pair)
                     .cast::<i32>()
                     .read_unaligned()
             };
@@ -132,6 +152,65 @@ unsafe fn held<const R: usize, const N: usize>(part: &Part) {
             // SAFETY: the caller's promise.
             unsafe { _mm512_storeu_ps(sums.add(row * sums_stride + tile * TILE), *held) };
         }
+    }
+}
+
+/// # Safety
+/// As for [`held_interleaved`], with so many rows.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn dispatch_interleaved(part: &Part, rows: usize) {
+    macro_rules! by_rows {
+        ($($rows:literal)*) => {
+            match rows {
+                // SAFETY: the caller's promise.
+                $($rows => unsafe { held_interleaved::<$rows>(part) },)*
+                _ => unreachable!("rows are dealt out in parts of at most MOST_INTERLEAVED_ROWS"),
+            }
+        };
+    }
+    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+}
+
+/// One tile, with rows that lie side by side: what they have for a pair of `K` is in a line of the cache or two.
+///
+/// # Safety
+/// The processor has avx512f and avx512bf16; `R` numbers of two can be read at `x`, `pairs` times, and so many pairs at `w`; `R` rows
+/// of 16 sums can be written at `sums`; each with its stride.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn held_interleaved<const R: usize>(part: &Part) {
+    let &Part {
+        x,
+        group_stride,
+        w,
+        pairs,
+        ahead,
+        sums,
+        sums_stride,
+        ..
+    } = part;
+    let mut held = [_mm512_setzero_ps(); R];
+    for (row, held) in held.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *held = unsafe { _mm512_loadu_ps(sums.add(row * sums_stride)) };
+    }
+    for pair in 0..pairs {
+        // SAFETY: the caller's promise; prefetching may look anywhere.
+        let (tile, x) = unsafe {
+            let at = w.add(pair * 2 * TILE);
+            // To the second cache: so far ahead that the first would lose it again.
+            _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_offset(ahead));
+            let tile = pairs_of(_mm512_loadu_si512(at.cast()));
+            (tile, x.add(pair * group_stride).cast::<i32>())
+        };
+        for (row, held) in held.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let both = unsafe { x.add(row).read_unaligned() };
+            *held = _mm512_dpbf16_ps(*held, tile, pairs_of(_mm512_set1_epi32(both)));
+        }
+    }
+    for (row, held) in held.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_ps(sums.add(row * sums_stride), *held) };
     }
 }
 

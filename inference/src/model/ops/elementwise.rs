@@ -17,7 +17,7 @@ use super::{
 use crate::model::config::Activation;
 
 /// Numbers that are worth a task of their own.
-const TASK_NUMBERS: usize = 16 * 1024;
+const TASK_NUMBERS: usize = 4 * 1024;
 
 /// Makes `[rows, width]`, some rows at a time, on all threads where they are many. `make(row, out)` fills one row.
 pub(super) fn by_rows<T: Element + Send>(

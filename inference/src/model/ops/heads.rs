@@ -181,7 +181,7 @@ impl InplaceOp2 for KvWrite<'_> {
 }
 
 /// Numbers that one thread writes in less time than another takes to come.
-const FEW_NUMBERS: usize = 8 * 1024;
+const FEW_NUMBERS: usize = 2 * 1024;
 
 impl KvWrite<'_> {
     /// A panic in here would leave the cache's lock poisoned, and with it the engine without a cache.

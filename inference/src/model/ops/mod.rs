@@ -14,6 +14,7 @@ mod kernels;
 mod layer_norm;
 mod linear;
 mod matrix;
+mod memory;
 mod norm;
 mod packed;
 mod packed_q8;

@@ -13,6 +13,7 @@ use super::{
         tile::{Packed, Product, RowLayout, TILE, put_groups},
     },
     linear::Multiply,
+    memory::memory,
     team::team,
 };
 use crate::model::mapped::MappedBytes;
@@ -362,21 +363,3 @@ impl<T: Packed> Task<'_, T> {
         }
     }
 }
-
-/// Zeros, in large pages where the system has them.
-pub(super) fn memory(bytes: usize) -> Result<MmapMut> {
-    let memory = match MmapMut::map_anon(bytes.max(1)) {
-        Ok(memory) => memory,
-        Err(error) => bail!("{bytes} bytes for weights cannot be had: {error}"),
-    };
-    #[cfg(target_os = "linux")]
-    if bytes >= LARGE_PAGE {
-        // Without them it is slower, and nothing else.
-        let _ = memory.advise(memmap2::Advice::HugePage);
-    }
-    Ok(memory)
-}
-
-/// Bytes of a large page.
-#[cfg(target_os = "linux")]
-const LARGE_PAGE: usize = 2 << 20;

@@ -19,7 +19,7 @@ use super::{
         },
     },
     linear::Multiply,
-    packed::memory,
+    memory::memory,
     team::team,
 };
 

@@ -107,6 +107,9 @@ impl WeightsCache {
                 return None;
             }
         };
+        // Where the system keeps files in large pages, they are mapped as such.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         match file::read(&map, self.key) {
             Ok(places) => Some(CachedWeights {
                 map: Arc::new(map),

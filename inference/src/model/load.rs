@@ -164,7 +164,9 @@ fn weights_cache(
     pools: bool,
 ) -> Result<Option<WeightsCache>, ModelError> {
     let Some(key) = weights.key(&files.read("config.json")?, pools) else {
-        tracing::info!("--weights-cache-dir: nothing to keep: a GGUF file is used as it is");
+        tracing::info!(
+            "--weights-cache-dir: nothing is kept of a GGUF file, nor of weights that are quantized at each start"
+        );
         return Ok(None);
     };
     let cache = WeightsCache::new(folder.to_owned(), key);

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use candela_flags::Quantization;
 use candle_core::Tensor;
 
 use super::{Tensors, Weights, WeightsError, failed};
@@ -13,15 +14,13 @@ use crate::model::{
 
 impl Weights<'_> {
     /// What a cache knows these weights by: all bytes of their files, what `config` makes of them, and how they are packed. `None`
-    /// where nothing is packed.
+    /// where a cache has nothing to keep: of a GGUF file, and of weights that are quantized at each start.
     pub(in crate::model) fn key(&self, config: &[u8], pools: bool) -> Option<Key> {
-        let Tensors::Shards(shards) = &self.tensors else {
+        let (Tensors::Shards(shards), Quantization::None) = (&self.tensors, self.quantization)
+        else {
             return None;
         };
-        let made = format!(
-            "packing {PACKING} {:?} {:?} pools {pools}",
-            self.dtype, self.quantization
-        );
+        let made = format!("packing {PACKING} {:?} pools {pools}", self.dtype);
         let mut contents = shards.contents();
         contents.push(("config.json", config));
         let key = Key::of(&contents, &made);

@@ -11,8 +11,6 @@ use half::bf16;
 
 use super::tile::{Product, RowLayout, TILE};
 
-/// Rows up to which four tiles are read at a time, so that no sum waits for the one before.
-const FEW_ROWS: usize = 6;
 /// Rows whose sums over two tiles the registers hold.
 const MOST_ROWS: usize = 12;
 /// Rows whose sums over one tile the registers hold.
@@ -37,7 +35,6 @@ pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_str
         let tiles = match product.layout {
             // One stream from memory for a thread is as fast as several, and the sums of many rows fit.
             RowLayout::Interleaved => 1,
-            RowLayout::Apart(_) if product.rows <= FEW_ROWS && left >= 4 => 4,
             RowLayout::Apart(_) if left >= 2 => 2,
             RowLayout::Apart(_) => 1,
         };
@@ -95,7 +92,6 @@ unsafe fn dispatch(part: &Part, rows: usize, tiles: usize) {
         };
     }
     match tiles {
-        4 => by_rows!(4: 1 2 3 4 5 6),
         2 => by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
         _ => by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
     }

@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// A text or a chat to be turned into tokens. A chat's other fields are those of
-/// [`super::ChatRequest`], in the same object.
+/// A text or a chat to be turned into tokens. Those fields of a chat that decide its prompt are those of
+/// [`super::ChatRequest`]; a text is not changed by them, but they must be what they are in a chat.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct TokenizeRequest {
     /// Name of the model.
@@ -20,6 +20,20 @@ pub struct TokenizeRequest {
     pub return_token_strs: Option<bool>,
     /// Refused beside `messages`.
     pub chat_template: Option<Value>,
+    /// Of a chat: what the model may call.
+    pub tools: Option<Vec<Value>>,
+    /// Of a chat: whether it calls one, and which.
+    pub tool_choice: Option<Value>,
+    /// Of a chat: end the prompt where the assistant begins; the default.
+    pub add_generation_prompt: Option<bool>,
+    /// Of a chat: go on with the last message.
+    pub continue_final_message: Option<bool>,
+    /// Of a chat: how long to think, for templates that read it.
+    pub reasoning_effort: Option<String>,
+    /// Of a chat: texts to answer from, for templates that read them.
+    pub documents: Option<Vec<Value>>,
+    /// Of a chat: more variables for the template.
+    pub chat_template_kwargs: Option<Map<String, Value>>,
 }
 
 /// The tokens.

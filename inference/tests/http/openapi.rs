@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use crate::server;
 
 /// The router, as it is written.
@@ -78,4 +80,71 @@ fn every_operation_says_what_it_is_and_how_it_fails() {
             }
         }
     }
+}
+
+#[test]
+fn a_field_that_is_not_what_the_document_says_is_refused_whatever_is_beside_it() {
+    let (generating, pooling) = (server::start(|_| {}), server::start_pooling(|_| {}));
+    let document = generating.get("/openapi.json").json();
+    let messages = json!([{"role": "user", "content": "a"}]);
+    let bodies = [
+        ("/v1/chat/completions", json!({"messages": messages})),
+        ("/v1/completions", json!({"prompt": "a"})),
+        ("/v1/responses", json!({"input": "a"})),
+        ("/v1/embeddings", json!({"input": "a"})),
+        ("/tokenize", json!({"prompt": "a"})),
+        ("/tokenize", json!({"messages": messages})),
+        ("/detokenize", json!({"tokens": [97]})),
+    ];
+    let mut documented: BTreeSet<&str> = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if !operations["post"]["requestBody"].is_null() {
+            documented.insert(path);
+        }
+    }
+    assert_eq!(documented, bodies.iter().map(|(path, _)| *path).collect());
+    let values = [
+        json!(null),
+        json!(true),
+        json!(-2441),
+        json!(0.5),
+        json!("\u{e9}"),
+        json!([null]),
+        json!({"a": null}),
+    ];
+    let mut refused = 0;
+    for (path, body) in bodies {
+        let server = match path {
+            "/v1/embeddings" => &pooling,
+            _ => &generating,
+        };
+        assert_eq!(server.post(path, &body).status, 200, "{path}");
+        for (field, fits) in validators(&document, path) {
+            for value in values.iter().filter(|value| !fits.is_valid(value)) {
+                let mut body = body.clone();
+                body[&field] = value.clone();
+                let status = server.post(path, &body).status;
+                assert_eq!(status, 400, "{path} {field} {value}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
+
+/// Of each field in a route's body, what tells whether a value is one that it may have.
+fn validators(document: &Value, path: &str) -> Vec<(String, jsonschema::Validator)> {
+    let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+    let reference = content["schema"]["$ref"].as_str().unwrap();
+    let body = document.pointer(reference.trim_start_matches('#')).unwrap();
+    let fields = body["properties"].as_object().unwrap().keys();
+    let validators = fields.map(|field| {
+        let schema = json!({
+            "$ref": format!("{reference}/properties/{field}"),
+            "components": document["components"],
+        });
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        (field.clone(), validator)
+    });
+    validators.collect()
 }

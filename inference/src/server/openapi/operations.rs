@@ -125,11 +125,8 @@ fn responses(schemas: &mut Schemas) -> Vec<Operation> {
 fn without_generation(schemas: &mut Schemas) -> Vec<Operation> {
     let embed = schemas.body("EmbeddingRequest");
     let embed = embed.fields::<EmbeddingRequest>().done();
-    let tokenize = schemas
-        .body("TokenizeRequest")
-        .fields::<TokenizeRequest>()
-        .fields_among::<ChatRequest>(|field| CONVERSATION_FIELDS.contains(&field))
-        .done();
+    let tokenize = schemas.body("TokenizeRequest");
+    let tokenize = tokenize.fields::<TokenizeRequest>().done();
     let detokenize = schemas.body("DetokenizeRequest");
     let detokenize = detokenize.fields::<DetokenizeRequest>().done();
     vec![
@@ -158,15 +155,6 @@ fn without_generation(schemas: &mut Schemas) -> Vec<Operation> {
         .json(&schemas.answer::<DetokenizeResponse>()),
     ]
 }
-
-/// Fields of a chat that decide its prompt, its messages aside.
-const CONVERSATION_FIELDS: [&str; 5] = [
-    "tools",
-    "tool_choice",
-    "add_generation_prompt",
-    "continue_final_message",
-    "chat_template_kwargs",
-];
 
 /// Events of the older routes.
 const DATA_EVENTS: &str = "Events of `data: <JSON>`; the last one is `data: [DONE]`.";

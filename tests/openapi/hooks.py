@@ -23,4 +23,7 @@ def map_body(context, body):
     field = TOKENS.get(context.operation.path)
     if field and isinstance(body.get(field), int) and not isinstance(body[field], bool) and body[field] > 8:
         body[field] = 8
+    # Few valid requests are streamed by chance.
+    if field and isinstance(body.get("stream", False), bool):
+        body["stream"] = len(body) % 2 == 0
     return body

@@ -108,11 +108,25 @@ impl Operation {
         self
     }
 
-    /// With `"stream": true` a success is a stream of events, each of this schema.
-    pub(super) fn events(mut self, event: &Value, description: &str) -> Self {
+    /// With `"stream": true` a success is a stream of events, each of which has data of this schema, or of an error; the
+    /// last one is `[DONE]`.
+    pub(super) fn events(self, data: &Value) -> Self {
+        let data = json!({"anyOf": [data, error_body()]});
+        let data = json!({"anyOf": [{"const": "[DONE]"}, json_text(&data)]});
+        let description = "Events of `data: <JSON>`; the last one is `data: [DONE]`.";
+        self.event_stream(json!({"data": data}), &["data"], description)
+    }
+
+    /// Likewise, but each event says its type, and there is no `[DONE]`.
+    pub(super) fn typed_events(self, data: &Value, description: &str) -> Self {
+        let properties = json!({"event": {"type": "string"}, "data": json_text(data)});
+        self.event_stream(properties, &["event", "data"], description)
+    }
+
+    /// OpenAPI before 3.2 has no word for a stream; the schema is that of an event, by the names of its fields.
+    fn event_stream(mut self, properties: Value, required: &[&str], description: &str) -> Self {
         let schema = json!({
-            "type": "string", "description": description, "contentMediaType": "application/json",
-            "contentSchema": event,
+            "type": "object", "description": description, "properties": properties, "required": required,
         });
         self.content
             .insert("text/event-stream".to_owned(), json!({"schema": schema}));
@@ -202,15 +216,23 @@ pub(super) fn error_responses() -> Value {
                 json!({"description": description, "schema": schema}),
             );
         }
-        let schema = json!({"$ref": "#/components/schemas/ErrorBody"});
         let response = json!({
             "description": description,
             "headers": headers,
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": error_body()}},
         });
         responses.insert(status.to_string(), response);
     }
     responses.into()
+}
+
+fn error_body() -> Value {
+    json!({"$ref": "#/components/schemas/ErrorBody"})
+}
+
+/// A text that is JSON of this schema.
+fn json_text(schema: &Value) -> Value {
+    json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema})
 }
 
 fn request_id_header() -> Map<String, Value> {

@@ -79,7 +79,7 @@ fn generation(schemas: &mut Schemas) -> Vec<Operation> {
             &chat,
         )
         .json(&schemas.answer::<ChatCompletion>())
-        .events(&schemas.answer::<ChatChunk>(), DATA_EVENTS),
+        .events(&schemas.answer::<ChatChunk>()),
         generates(
             "/v1/completions",
             "createCompletion",
@@ -87,7 +87,7 @@ fn generation(schemas: &mut Schemas) -> Vec<Operation> {
             &completion,
         )
         .json(&schemas.answer::<Completion>())
-        .events(&schemas.answer::<Completion>(), DATA_EVENTS),
+        .events(&schemas.answer::<Completion>()),
     ]
 }
 
@@ -103,7 +103,7 @@ fn responses(schemas: &mut Schemas) -> Vec<Operation> {
     vec![
         generates("/v1/responses", "createResponse", "Answers items", &request)
             .json(&schemas.answer::<ResponseObject>())
-            .events(
+            .typed_events(
                 &schemas.answer::<NumberedEvent>(),
                 "Events of `event: <type>` and `data: <JSON>`; the last one is `response.completed`, \
                  `response.incomplete` or `error`.",
@@ -155,9 +155,6 @@ fn without_generation(schemas: &mut Schemas) -> Vec<Operation> {
         .json(&schemas.answer::<DetokenizeResponse>()),
     ]
 }
-
-/// Events of the older routes.
-const DATA_EVENTS: &str = "Events of `data: <JSON>`; the last one is `data: [DONE]`.";
 
 fn generates(path: &'static str, id: &str, summary: &str, body: &Value) -> Operation {
     Operation::post(path, id, summary, body)

@@ -1,13 +1,12 @@
 //! The runners on the CPU: a model with its KV cache in memory.
 
-use candle_core::{DType, Device, Result, Tensor};
-use half::{bf16, vec::HalfBitsVecExt};
+use candle_core::{DType, Result, Tensor};
 
 use super::{
     config::{DecoderConfig, EncoderConfig},
-    decoder::{Decoder, LayerCache},
+    decoder::Decoder,
     encoder::Encoder,
-    ops::kv_block_numbers,
+    ops::KvCache,
     pooling::PoolingType,
     runner::{Batch, Pooled, Runner, RunnerError},
 };
@@ -16,7 +15,7 @@ use crate::sampling::Logits;
 /// A decoder and its cache.
 pub(super) struct CpuRunner {
     decoder: Decoder,
-    caches: Vec<LayerCache>,
+    caches: Vec<KvCache>,
     vocab: usize,
     hidden: usize,
 }
@@ -28,11 +27,8 @@ impl CpuRunner {
         dtype: DType,
         kv_blocks: usize,
     ) -> Result<Self> {
-        let shape = [
-            kv_blocks,
-            kv_block_numbers(config.kv_heads, config.head_dim),
-        ];
-        let cache = |_| LayerCache::untouched(&shape, dtype);
+        let heads = (config.kv_heads, config.head_dim);
+        let cache = |_| KvCache::new(kv_blocks, heads, dtype);
         let caches = (0..config.layers.len()).map(cache).collect::<Result<_>>()?;
         Ok(Self {
             decoder,
@@ -40,25 +36,6 @@ impl CpuRunner {
             vocab: config.vocab,
             hidden: config.hidden,
         })
-    }
-}
-
-impl LayerCache {
-    fn untouched(shape: &[usize], dtype: DType) -> Result<Self> {
-        untouched(shape, dtype).map(Self)
-    }
-}
-
-/// A tensor of zeros whose memory the system hands out only as it is written to.
-fn untouched(shape: &[usize], dtype: DType) -> Result<Tensor> {
-    let count = shape.iter().product();
-    match dtype {
-        DType::BF16 => Tensor::from_vec(
-            vec![0u16; count].reinterpret_into::<bf16>(),
-            shape,
-            &Device::Cpu,
-        ),
-        _ => Tensor::from_vec(vec![0f32; count], shape, &Device::Cpu),
     }
 }
 
@@ -104,7 +81,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
 /// An encoder and blocks for one of its layers.
 pub(super) struct EncoderRunner {
     encoder: Encoder,
-    cache: LayerCache,
+    cache: KvCache,
     pooling: PoolingType,
     hidden: usize,
 }
@@ -117,10 +94,10 @@ impl EncoderRunner {
         dtype: DType,
         kv_blocks: usize,
     ) -> Result<Self> {
-        let shape = [kv_blocks, kv_block_numbers(config.heads, config.head_dim())];
+        let heads = (config.heads, config.head_dim());
         Ok(Self {
             encoder,
-            cache: LayerCache::untouched(&shape, dtype)?,
+            cache: KvCache::new(kv_blocks, heads, dtype)?,
             pooling,
             hidden: config.hidden,
         })

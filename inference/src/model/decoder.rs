@@ -7,8 +7,8 @@ use super::{
     config::{DecoderConfig, EmbeddingScale, LayerConfig, QkNorm},
     layer::{Layer, Mlp, NormTensor},
     ops::{
-        AddScaled, Embedding, Heads, HeadsNorm, KvWrite, Linear, LogitsScale, PagedAttention,
-        Queries, RmsNorm, Scale, Turn,
+        AddScaled, Embedding, Heads, HeadsNorm, KvCache, KvWrite, Linear, LogitsScale,
+        PagedAttention, Queries, RmsNorm, Scale, Turn,
     },
     runner::Batch,
     weights::{Weights, WeightsError},
@@ -25,9 +25,6 @@ pub(super) struct Decoder {
     /// One for each of the configuration's kinds, `[positions, dim]`: cosines, then sines.
     rope_tables: Vec<Vec<f32>>,
 }
-
-/// Keys and values of one layer, `[blocks, numbers of a block]`.
-pub(super) struct LayerCache(pub(super) Tensor);
 
 impl Decoder {
     /// Takes the weights that `config` asks for. Sequences have up to `positions` tokens; what depends
@@ -78,7 +75,7 @@ impl Decoder {
     pub(super) fn hidden_states(
         &self,
         batch: &Batch,
-        caches: &[LayerCache],
+        caches: &[KvCache],
     ) -> Result<Option<Tensor>> {
         let mut x = self.embed(&batch.input_ids)?;
         for (index, cache) in caches.iter().enumerate() {
@@ -92,7 +89,7 @@ impl Decoder {
     }
 
     /// The same, → logits, `[R, V]` f32.
-    pub(super) fn forward(&self, batch: &Batch, caches: &[LayerCache]) -> Result<Option<Tensor>> {
+    pub(super) fn forward(&self, batch: &Batch, caches: &[KvCache]) -> Result<Option<Tensor>> {
         let Some(x) = self.hidden_states(batch, caches)? else {
             return Ok(None);
         };
@@ -131,7 +128,7 @@ impl Decoder {
         }
     }
 
-    fn layer(&self, index: usize, x: &Tensor, batch: &Batch, cache: &LayerCache) -> Result<Tensor> {
+    fn layer(&self, index: usize, x: &Tensor, batch: &Batch, cache: &KvCache) -> Result<Tensor> {
         let layer = &self.layers[index];
         let input = normed(layer.attention_norm.as_ref(), x)?;
         let attended = self.attention(index, &input, batch, cache)?;
@@ -173,7 +170,7 @@ impl Decoder {
         index: usize,
         x: &Tensor,
         batch: &Batch,
-        cache: &LayerCache,
+        cache: &KvCache,
     ) -> Result<Tensor> {
         let DecoderConfig {
             heads,
@@ -211,7 +208,7 @@ impl Decoder {
             first_value: heads + kv_heads,
             slot_mapping: &batch.slot_mapping,
         };
-        cache.0.inplace_op2(&qkv, &write)?;
+        cache.write(&qkv, &write)?;
         let queries = qkv.apply_op1_no_bwd(&Queries(part(0, heads, q_norm)))?;
         let attention = PagedAttention {
             batch,
@@ -222,7 +219,7 @@ impl Decoder {
             window,
         };
         queries
-            .apply_op2_no_bwd(&cache.0, &attention)?
+            .apply_op2_no_bwd(cache.numbers(), &attention)?
             .reshape((batch.input_ids.len(), heads * head_dim))
     }
 }

@@ -5,9 +5,8 @@ use candle_core::{Result, Tensor};
 
 use super::{
     config::EncoderConfig,
-    decoder::LayerCache,
     ops::{
-        Activate, AddScaled, Embedding, Heads, HeadsNorm, KvWrite, LayerNorm, Linear,
+        Activate, AddScaled, Embedding, Heads, HeadsNorm, KvCache, KvWrite, LayerNorm, Linear,
         PagedAttention, Queries,
     },
     runner::Batch,
@@ -62,7 +61,7 @@ impl Encoder {
 
     /// Runs a batch of whole texts: `[T]` token ids → hidden states `[T, hidden]`. `cache` holds keys and
     /// values of one layer at a time; nothing of it is needed afterwards.
-    pub(super) fn forward(&self, batch: &Batch, cache: &LayerCache) -> Result<Tensor> {
+    pub(super) fn forward(&self, batch: &Batch, cache: &KvCache) -> Result<Tensor> {
         let mut x = self.embed(batch)?;
         for layer in &self.layers {
             let attention = self.attention(layer, &x, batch, cache)?;
@@ -93,7 +92,7 @@ impl Encoder {
         layer: &Layer,
         x: &Tensor,
         batch: &Batch,
-        cache: &LayerCache,
+        cache: &KvCache,
     ) -> Result<Tensor> {
         let EncoderConfig { hidden, heads, .. } = self.config;
         let (tokens, dim) = (batch.input_ids.len(), self.config.head_dim());
@@ -111,7 +110,7 @@ impl Encoder {
             first_value: 2 * heads,
             slot_mapping: &batch.slot_mapping,
         };
-        cache.0.inplace_op2(&qkv, &write)?;
+        cache.write(&qkv, &write)?;
         let attention = PagedAttention {
             batch,
             kv_heads: heads,
@@ -121,7 +120,7 @@ impl Encoder {
             window: None,
         };
         let queries = qkv.apply_op1_no_bwd(&Queries(part(0)))?;
-        let attended = queries.apply_op2_no_bwd(&cache.0, &attention)?;
+        let attended = queries.apply_op2_no_bwd(cache.numbers(), &attention)?;
         layer.out.forward(&attended.reshape((tokens, hidden))?)
     }
 }

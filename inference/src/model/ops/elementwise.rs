@@ -11,6 +11,7 @@ use super::{
         Disjoint,
         math::{exp, tanh},
         simd::{Simd, map_lanes, vectorized, zip_lanes},
+        tile::TILE,
     },
     team::team,
 };
@@ -73,24 +74,46 @@ vectorized! {
     pub(super) fn activated<I: Element, O: Element>(
         fused; activation: Activation, parts: (&[I], &[I]), out: &mut [O],
     ) {
-        #[inline(always)]
-        fn each<I: Element, O: Element>(
-            parts: (&[I], &[I]),
-            out: &mut [O],
-            function: impl Fn(f32) -> f32,
-        ) {
-            let round = |value: f32| O::round(value).widen();
-            zip_lanes(parts, out, |gate, up| {
-                let activated = round(function(round(gate.widen())));
-                O::round(activated * round(up.widen()))
-            });
+        gated(fused, activation, parts, out);
+    }
+}
+
+vectorized! {
+    /// The same of tiles that take turns: a tile of gates, one of ups. Of the last pair as many count as `out` has room for.
+    pub(super) fn activated_tiles<O: Element>(
+        fused; activation: Activation, tiles: &[f32], out: &mut [O],
+    ) {
+        let (pairs, _) = tiles.as_chunks::<{ 2 * TILE }>();
+        for (pair, out) in pairs.iter().zip(out.chunks_mut(TILE)) {
+            gated(fused, activation, pair.split_at(TILE), out);
         }
-        match activation {
-            Activation::Silu => each(parts, out, |x| silu(fused, x)),
-            Activation::Gelu => each(parts, out, gelu),
-            Activation::GeluTanh => each(parts, out, |x| gelu_tanh(fused, x)),
-            Activation::Relu => each(parts, out, |x| x.max(0.0)),
-        }
+    }
+}
+
+#[inline(always)]
+fn gated<I: Element, O: Element>(
+    fused: bool,
+    activation: Activation,
+    parts: (&[I], &[I]),
+    out: &mut [O],
+) {
+    #[inline(always)]
+    fn each<I: Element, O: Element>(
+        parts: (&[I], &[I]),
+        out: &mut [O],
+        function: impl Fn(f32) -> f32,
+    ) {
+        let round = |value: f32| O::round(value).widen();
+        zip_lanes(parts, out, |gate, up| {
+            let activated = round(function(round(gate.widen())));
+            O::round(activated * round(up.widen()))
+        });
+    }
+    match activation {
+        Activation::Silu => each(parts, out, |x| silu(fused, x)),
+        Activation::Gelu => each(parts, out, gelu),
+        Activation::GeluTanh => each(parts, out, |x| gelu_tanh(fused, x)),
+        Activation::Relu => each(parts, out, |x| x.max(0.0)),
     }
 }
 

@@ -169,12 +169,12 @@ impl InplaceOp2 for KvWrite<'_> {
         x: &CpuStorage,
         layout: &Layout,
     ) -> Result<()> {
-        if cache_layout.start_offset() != 0 || !cache_layout.is_contiguous() {
+        let Some((from, to)) = cache_layout.contiguous_offsets() else {
             bail!("kv_write takes a whole cache");
-        }
+        };
         match cache {
-            CpuStorage::F32(cache) => self.write(cache, x, layout),
-            CpuStorage::BF16(cache) => self.write(cache, x, layout),
+            CpuStorage::F32(cache) => self.write(&mut cache[from..to], x, layout),
+            CpuStorage::BF16(cache) => self.write(&mut cache[from..to], x, layout),
             _ => bail!("kv_write takes f32 or bf16"),
         }
     }

@@ -1,7 +1,7 @@
 //! The linear layer: `y = x · Wᵀ + b`, accumulated in f32, and what is done to its result while it is in the registers: the
 //! residual sum, or the gate.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail,
@@ -10,9 +10,10 @@ use half::bf16;
 
 use super::{
     AddScaled, Element, GatedMul, contiguous,
-    elementwise::activated,
+    elementwise::activated_tiles,
     kernels::{
         Disjoint,
+        fetch::read_soon,
         simd::{Simd, map_lanes, vectorized, zip_lanes},
         tile::TILE,
     },
@@ -50,9 +51,17 @@ enum Packing {
 
 /// Rows that activations of type `T` can be multiplied with.
 pub(super) trait Multiply<T> {
-    /// The products of `x`, `[T, K]`, with every row. `finish` gets them as `(row of x, first row here, sums)`, some tiles at a
-    /// time, from any thread, each once.
-    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync));
+    /// The products of `x`, `[T, K]`, with every row go to `sink`, some tiles at a time, from any thread, each once.
+    fn products(&self, x: &[T], sink: &impl Sink);
+}
+
+/// What becomes of products.
+pub(super) trait Sink: Sync {
+    /// So many products of a row of `x`, the first of which is that with row `first`, come soon: what they meet may be fetched.
+    fn expect(&self, row: usize, first: usize, count: usize);
+
+    /// The products are here.
+    fn take(&self, row: usize, first: usize, sums: &[f32]);
 }
 
 impl Linear {
@@ -250,32 +259,73 @@ impl PackedLinear {
     }
 
     /// The bias of these columns, as many as there are.
-    fn bias(&self, columns: std::ops::Range<usize>) -> Option<&[f32]> {
+    fn bias(&self, columns: Range<usize>) -> Option<&[f32]> {
         self.bias.as_ref().map(|bias| &bias[columns])
     }
 
     /// Runs the product, and `finish(row, columns, sums, out)` on every part of the result: `out` is the part of `row` that
-    /// the columns are for, one number for every `1 / per` of them.
+    /// the columns are for, one number for every `1 / per` of them. `expect(row, columns)` comes some time before.
     fn run<T: Element, O: Copy + Default + Send>(
         &self,
         matrix: &impl Multiply<T>,
         x: &[T],
         (columns, per): (usize, usize),
-        finish: impl Fn(usize, std::ops::Range<usize>, &[f32], &mut [O]) + Sync,
+        expect: impl Fn(usize, Range<usize>) + Sync,
+        finish: impl Fn(usize, Range<usize>, &[f32], &mut [O]) + Sync,
     ) -> Vec<O> {
         let t = x.len() / self.columns().max(1);
         let width = columns / per;
         let mut out = vec![O::default(); t * width];
-        let parts = Disjoint::new(&mut out);
-        matrix.products(x, &|row, first, sums: &[f32]| {
-            let from = (first / per).min(width);
-            let to = ((first + sums.len()) / per).min(width);
-            #[expect(unsafe_code, reason = "the products are dealt out in parts, each once")]
-            // SAFETY: no two calls have the same row and columns.
-            let out = unsafe { parts.part(row * width + from..row * width + to) };
-            finish(row, first..first + per * (to - from), sums, out);
-        });
+        let results = Results {
+            out: Disjoint::new(&mut out),
+            width,
+            per,
+            expect,
+            finish,
+        };
+        matrix.products(x, &results);
         out
+    }
+}
+
+/// Where the products of a layer go.
+struct Results<'a, O, E, F> {
+    out: Disjoint<'a, O>,
+    /// Numbers of a row of `out`.
+    width: usize,
+    /// Products that make one of them.
+    per: usize,
+    expect: E,
+    finish: F,
+}
+
+impl<O, E, F> Results<'_, O, E, F> {
+    /// The columns of `out` that these products are for: what lies behind them is padding.
+    fn places(&self, first: usize, count: usize) -> Range<usize> {
+        let end = (first + count) / self.per;
+        (first / self.per).min(self.width)..end.min(self.width)
+    }
+}
+
+impl<O, E, F> Sink for Results<'_, O, E, F>
+where
+    O: Send,
+    E: Fn(usize, Range<usize>) + Sync,
+    F: Fn(usize, Range<usize>, &[f32], &mut [O]) + Sync,
+{
+    fn expect(&self, row: usize, first: usize, count: usize) {
+        let places = self.places(first, count);
+        let columns = first..first + self.per * places.len();
+        (self.expect)(row, columns);
+    }
+
+    fn take(&self, row: usize, first: usize, sums: &[f32]) {
+        let (places, before) = (self.places(first, sums.len()), row * self.width);
+        let columns = first..first + self.per * places.len();
+        #[expect(unsafe_code, reason = "the products are dealt out in parts, each once")]
+        // SAFETY: no two calls have the same row and columns.
+        let out = unsafe { self.out.part(before + places.start..before + places.end) };
+        (self.finish)(row, columns, sums, out);
     }
 }
 
@@ -319,6 +369,7 @@ fn stored<T: Element, O: Element + Default>(
         matrix,
         x,
         (linear.rows(), 1),
+        |_, _| (),
         |_, columns, sums, out: &mut [O]| {
             store(simd, sums, linear.bias(columns), out);
         },
@@ -379,10 +430,19 @@ impl Onto<'_> {
         let (linear, simd) = (self.linear, Simd::detect());
         let residual = contiguous::<T>(residual, layout)?;
         let n = linear.rows();
-        let out = linear.run(matrix, x, (n, 1), |row, columns, sums, out: &mut [T]| {
-            let residual = &residual[row * n + columns.start..][..columns.len()];
-            add(simd, sums, linear.bias(columns), residual, self.scale, out);
-        });
+        let of = |row: usize, columns: &Range<usize>| {
+            &residual[row * n + columns.start..][..columns.len()]
+        };
+        let out = linear.run(
+            matrix,
+            x,
+            (n, 1),
+            |row, columns| read_soon(of(row, &columns)),
+            |row, columns, sums, out: &mut [T]| {
+                let residual = of(row, &columns);
+                add(simd, sums, linear.bias(columns), residual, self.scale, out);
+            },
+        );
         Ok(T::to_cpu_storage_owned(out))
     }
 }
@@ -434,6 +494,7 @@ impl GatedMatMul<'_> {
             matrix,
             x,
             (linear.rows(), 2),
+            |_, _| (),
             |_, columns, sums, out: &mut [T]| {
                 let padded = columns.start..columns.start + sums.len();
                 let mut biased = [0f32; 4 * TILE];
@@ -445,9 +506,7 @@ impl GatedMatMul<'_> {
                         &biased[..]
                     }
                 };
-                for (tiles, out) in sums.chunks(2 * TILE).zip(out.chunks_mut(TILE)) {
-                    activated(simd, self.activation, tiles.split_at(TILE), out);
-                }
+                activated_tiles(simd, self.activation, sums, out);
             },
         );
         T::to_cpu_storage_owned(out)

@@ -12,7 +12,7 @@ use super::{
         simd::Simd,
         tile::{Packed, Product, RowLayout, TILE, put_groups},
     },
-    linear::Multiply,
+    linear::{Multiply, Sink},
     memory::memory,
     team::team,
 };
@@ -31,6 +31,8 @@ const AHEAD_OF_MANY_ROWS: isize = 1 << 10;
 const BLOCK_ROWS: usize = 256;
 /// Groups of `K` that a block of rows meets at a time, so that the tiles stay in the first cache.
 const BLOCK_GROUPS: usize = 256;
+/// By how many rows of a block what their sums meet is fetched ahead.
+const EXPECTED_ROWS: usize = 12;
 /// Most tiles of a task.
 const TASK_TILES: usize = 4;
 
@@ -202,7 +204,7 @@ impl<T: Packed> PackedMatrix<T> {
 }
 
 impl<T: Packed> Multiply<T> for PackedMatrix<T> {
-    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
+    fn products(&self, x: &[T], sink: &impl Sink) {
         let rows = x.len() / self.columns.max(1);
         if rows == 0 {
             return;
@@ -217,9 +219,9 @@ impl<T: Packed> Multiply<T> for PackedMatrix<T> {
         team().run(self.tiles.div_ceil(width), |index| {
             let tiles = index * width..self.tiles.min((index + 1) * width);
             if rows <= FEW_ROWS {
-                task.few_rows(tiles, finish);
+                task.few_rows(tiles, sink);
             } else {
-                task.many_rows(tiles, finish);
+                task.many_rows(tiles, sink);
             }
         });
     }
@@ -336,16 +338,16 @@ impl<T: Packed> Task<'_, T> {
         T::accumulate(self.simd, &product, sums, tiles.len() * TILE);
     }
 
-    fn few_rows(&self, tiles: Range<usize>, finish: &impl Fn(usize, usize, &[f32])) {
+    fn few_rows(&self, tiles: Range<usize>, sink: &impl Sink) {
         let mut sums = [0f32; FEW_ROWS * TASK_TILES * TILE];
         let width = tiles.len() * TILE;
         self.accumulate(0..self.rows, tiles.clone(), 0..self.x.groups, &mut sums);
         for (row, sums) in sums.chunks_exact(width).take(self.rows).enumerate() {
-            finish(row, tiles.start * TILE, sums);
+            sink.take(row, tiles.start * TILE, sums);
         }
     }
 
-    fn many_rows(&self, tiles: Range<usize>, finish: &impl Fn(usize, usize, &[f32])) {
+    fn many_rows(&self, tiles: Range<usize>, sink: &impl Sink) {
         let width = tiles.len() * TILE;
         for first in (0..self.rows).step_by(BLOCK_ROWS) {
             let rows = first..self.rows.min(first + BLOCK_ROWS);
@@ -356,8 +358,13 @@ impl<T: Packed> Task<'_, T> {
                     let groups = group..self.x.groups.min(group + BLOCK_GROUPS);
                     self.accumulate(rows.clone(), tiles.clone(), groups, sums);
                 }
-                for (row, sums) in rows.zip(sums.chunks_exact(width)) {
-                    finish(row, tiles.start * TILE, sums);
+                let expect = |row| sink.expect(row, tiles.start * TILE, width);
+                rows.clone().take(EXPECTED_ROWS).for_each(expect);
+                for (row, sums) in rows.clone().zip(sums.chunks_exact(width)) {
+                    if row + EXPECTED_ROWS < rows.end {
+                        expect(row + EXPECTED_ROWS);
+                    }
+                    sink.take(row, tiles.start * TILE, sums);
                 }
             });
         }

@@ -18,7 +18,7 @@ use super::{
             TileMut, multiply, quantize_blocks,
         },
     },
-    linear::Multiply,
+    linear::{Multiply, Sink},
     memory::memory,
     team::team,
 };
@@ -277,8 +277,8 @@ impl Q8Rows {
         &self,
         instructions: Instructions,
         unit: &Unit,
-        x: Group<'_>,
-        finish: &impl Fn(usize, usize, &[f32]),
+        (x, expect): (Group<'_>, bool),
+        sink: &impl Sink,
     ) {
         let &Unit {
             first,
@@ -286,28 +286,34 @@ impl Q8Rows {
             tiles: (tile, other),
         } = unit;
         let tile = self.tile(tile);
+        if expect {
+            let tokens = x.tokens.clone();
+            tokens.for_each(|token| sink.expect(token, first, width));
+        }
         match other.map(|other| self.tile(other)) {
             Some(other) => multiply(instructions, [tile, other], x, |token, products| {
-                finish(token, first, &products.as_flattened()[..width]);
+                sink.take(token, first, &products.as_flattened()[..width]);
             }),
             None => multiply(instructions, [tile], x, |token, [products]| {
-                finish(token, first, &products[..width]);
+                sink.take(token, first, &products[..width]);
             }),
         }
     }
 }
 
 impl<T: Element> Multiply<T> for Q8Rows {
-    fn products(&self, x: &[T], finish: &(impl Fn(usize, usize, &[f32]) + Sync)) {
+    fn products(&self, x: &[T], sink: &impl Sink) {
         let instructions = Instructions::detect();
         let x = QuantizedRows::new(instructions, x, self.columns);
         let count = task_units(self.units.len());
+        // With few tokens the weights come from memory, and whatever else is fetched is in their way.
+        let expect = x.rows() > GROUP;
         team().run(self.units.len().div_ceil(count), |task| {
             let units = task * count..self.units.len().min((task + 1) * count);
             // The units' weights stay in the second cache while the groups go by.
             for group in x.groups() {
                 for unit in &self.units[units.clone()] {
-                    self.multiply(instructions, unit, group.clone(), finish);
+                    self.multiply(instructions, unit, (group.clone(), expect), sink);
                 }
             }
         });

@@ -2,6 +2,7 @@
 //! with a plain twin for every processor. No tensors, no threads.
 
 mod disjoint;
+pub(super) mod fetch;
 pub(super) mod math;
 pub(super) mod q8;
 pub(super) mod simd;

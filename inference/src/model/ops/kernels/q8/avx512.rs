@@ -8,8 +8,8 @@ use super::{
     weights::{Line, Scales, Tile},
 };
 
-/// Blocks whose weights are fetched ahead.
-const AHEAD: usize = 8;
+/// Blocks by which weights are fetched ahead.
+const AHEAD: usize = 16;
 /// Tokens whose sums are in progress at a time: an instruction's result is there after four others.
 const CHAINS: usize = 4;
 
@@ -138,12 +138,12 @@ fn widened(scales: &Scales) -> __m512 {
     _mm512_cvtph_ps(halves)
 }
 
-/// Asks for weights and scales that come soon. A stream ends at each page's end for the processor's own prefetcher.
+/// Asks for weights and scales that come soon, to the second cache: so far ahead that the first would lose them again. A stream ends at each page's end for the processor's own prefetcher.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn fetch_ahead(lines: &[Line; QUADS], scales: &Scales) {
     for line in lines {
-        _mm_prefetch::<_MM_HINT_T0>(from_ref(line).wrapping_add(AHEAD * QUADS).cast());
+        _mm_prefetch::<_MM_HINT_T1>(from_ref(line).wrapping_add(AHEAD * QUADS).cast());
     }
-    _mm_prefetch::<_MM_HINT_T0>(from_ref(scales).wrapping_add(AHEAD).cast());
+    _mm_prefetch::<_MM_HINT_T1>(from_ref(scales).wrapping_add(AHEAD).cast());
 }

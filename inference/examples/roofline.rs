@@ -2,8 +2,8 @@
 //! engine, which `make bench` prints beside what was reached.
 //!
 //! - Operations a second: loops that touch nothing but registers, with the instruction that the engine's kernels use
-//!   on this processor, for products of bf16 and of 8-bit integers; and the engine's own product of 512 rows with packed
-//!   weights in bf16. A multiplication and an addition are two.
+//!   on this processor, for products of bf16 and of 8-bit integers; and the engine's own products of 512 rows with packed
+//!   weights in bf16 and in q8_0. A multiplication and an addition are two.
 //! - Bytes read a second: sums over a buffer many times as large as the caches.
 //!
 //! All threads that `available_parallelism` allows run at once; of several runs the best counts.
@@ -57,9 +57,10 @@ fn main() -> anyhow::Result<()> {
         "threads": threads,
         "bf16_instruction": bf16.instruction,
         "bf16_gflops": giga_operations(&bf16, threads, repeats),
-        "bf16_packed_gflops": packed_giga_operations(repeats)?,
+        "bf16_packed_gflops": packed_giga_operations(WeightFormat::Bf16, repeats)?,
         "int8_instruction": int8.instruction,
         "int8_gops": giga_operations(&int8, threads, repeats),
+        "int8_packed_gops": packed_giga_operations(WeightFormat::Q8_0, repeats)?,
         "read_gb_per_second": giga_bytes_read(threads, read_mib << 20, repeats)?,
     });
     emit(&report);
@@ -86,14 +87,14 @@ const ROWS: usize = 512;
 const LAYERS: [(usize, usize); 3] = [(1024, 4096), (1024, 6144), (3072, 1024)];
 
 /// Giga-operations a second of the engine's linear layers, on its own threads.
-fn packed_giga_operations(repeats: u32) -> anyhow::Result<f64> {
+fn packed_giga_operations(format: WeightFormat, repeats: u32) -> anyhow::Result<f64> {
     let mut best = 0.0_f64;
     for (inputs, outputs) in LAYERS {
         let operation = Operation::Linear {
             rows: ROWS,
             columns: inputs,
             outputs,
-            format: WeightFormat::Bf16,
+            format,
         };
         let layer = Workload::in_cache(operation)?;
         layer.run()?;

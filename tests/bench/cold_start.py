@@ -59,8 +59,9 @@ def memory_mib(pid):
     return {key: int(values[key].split()[0]) / 1024 for key in MEMORY}
 
 
-def start(command, prompt_tokens):
-    """One start: seconds to ready and to the first token, and memory afterwards in MiB."""
+def start(command, prompt_tokens, wait_for=None):
+    """One start: seconds to ready and to the first token, and memory afterwards in MiB. Ends when there is such a file, if one is
+    to be waited for."""
     port = processes.free_port()
     begun = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -77,6 +78,10 @@ def start(command, prompt_tokens):
             at_ready = memory_mib(engine.pid)
             token = first_token(port, prompt_tokens) - begun
             memory = memory_mib(engine.pid)
+            while wait_for and not list(wait_for.parent.glob(wait_for.name)):
+                if engine.poll() is not None or time.monotonic() - begun > START_SECONDS_MAX:
+                    sys.exit(f"{shlex.join(command)} wrote no {wait_for}")
+                time.sleep(POLL_SECONDS)
         finally:
             processes.stop(engine)
     return {"ready s": ready, "first token s": token, "RSS at ready MiB": at_ready["VmRSS"]} | {
@@ -96,17 +101,18 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="cold-start-", dir=os.environ.get("CANDELA_CACHE")))
     runs = {name: [] for name in engines}
 
-    def run(name):
+    def run(name, fill=False):
         fresh, kept = folder / "fresh", folder / f"kept-{name}"
         shutil.rmtree(fresh, ignore_errors=True)
         command = shlex.split(engines[name].format(fresh=fresh, kept=kept))
-        return start([*command, f"--model={options.model}", *shlex.split(engine_flags)], options.prompt)
+        wait_for = kept / "*.weights" if fill else None
+        return start([*command, f"--model={options.model}", *shlex.split(engine_flags)], options.prompt, wait_for)
 
     try:
         processes.read_through(options.model)
         for name in engines:
             if "{kept}" in engines[name]:
-                run(name)
+                run(name, fill=True)
         for _ in range(options.runs):
             for name in engines:
                 runs[name].append(run(name))

@@ -61,8 +61,11 @@ def source(measured, numbers):
 def limit(result, precision, cell):
     """The arithmetic limit in output tokens a second; None where the machine was not measured."""
     measured = result["roofline"]
-    if measured is None:
-        return None
+    return None if measured is None else limit_of(measured, result, precision, cell)
+
+
+def limit_of(measured, result, precision, cell):
+    """The limit of cores that do what was measured."""
     roofline = shapes.Roofline(
         bf16_operations=1e9 * peak(measured, "bf16"),
         int8_operations=1e9 * peak(measured, "int8"),
@@ -72,9 +75,13 @@ def limit(result, precision, cell):
 
 
 def share_of_limit(result, server, cell):
-    """What a server reached, as a share of its precision's limit."""
-    reached, most = median(result, server, cell, "tokens_per_second"), limit(result, server.split("-")[1], cell)
-    return reached / most if reached and most else None
+    """What a server reached, as a share of its precision's limit: the median of its waves, each by what the cores did right after
+    it."""
+    precision = server.split("-")[1]
+    rounds = result["servers"].get(server, {}).get("rounds", [])
+    waves = [wave for each in rounds for wave in each["cells"].get(str(cell), {}).get("waves", [])]
+    shares = [wave["tokens_per_second"] / limit_of(wave["roofline"], result, precision, cell) for wave in waves]
+    return statistics.median(shares) if shares else None
 
 
 def figures(result, cells):
@@ -217,8 +224,21 @@ def conditions(result):
             f"{measured['read_gb_per_second']:.1f} GB/s. On registers alone {measured['bf16_instruction']} does "
             f"{measured['bf16_gflops']:.0f} GFLOP/s, {measured['int8_instruction']} {measured['int8_gops']:.0f} GOP/s."
         )
+        yield (
+            "These are the best of the run, and the limits in the table are of them. A share is of what the cores did right after its "
+            f"wave, when they read {spread(result, 'read_gb_per_second')} GB/s and did {spread(result, PACKED['bf16'])} GFLOP/s of that product "
+            "(least, median and most of all waves)."
+        )
     waves = f"{result['rounds']} rounds of {result['waves']} waves after one to warm up"
     yield f"{waves}; {result['output_tokens']} tokens out. {load_sentence(result)}"
+
+
+def spread(result, number):
+    """The least, the median and the most of what the cores did after each wave."""
+    rounds = [each for server in result["servers"].values() for each in server["rounds"]]
+    waves = [wave for each in rounds for cell in each["cells"].values() for wave in cell["waves"]]
+    values = [wave["roofline"][number] for wave in waves] or [0.0]
+    return " · ".join(f"{value:.0f}" for value in (min(values), statistics.median(values), max(values)))
 
 
 def load_sentence(result):

@@ -29,6 +29,9 @@ OUTPUT_TOKENS = 64
 ROUNDS = 2
 WAVES = 3
 WAVE_SECONDS_MAX = 900
+# The best of so many counts: at the end of a round, and after each wave.
+ROOFLINE_REPEATS_OF_A_ROUND = 8
+ROOFLINE_REPEATS = 3
 SEED = 5
 
 
@@ -64,7 +67,8 @@ def arguments():
     parser.add_argument("--write-page", action="store_true", help="rewrite the page whatever was measured; it says so")
     parser.add_argument("--quick", action="store_true", help="one round, one wave, two cells: does everything run?")
     options = parser.parse_args()
-    options.whole = not (options.servers or options.cells or options.quick or options.engine_flag)
+    fewer = options.rounds < ROUNDS or options.waves < WAVES
+    options.whole = not (options.servers or options.cells or options.quick or options.engine_flag or fewer)
     options.cells = options.cells or (QUICK_CELLS if options.quick else CELLS)
     if options.quick:
         options.rounds = options.waves = 1
@@ -107,7 +111,7 @@ def one_round(server, number, options, log):
         cells = {}
         for cell in options.cells:
             try:
-                cells[str(cell)] = {"waves": waves(running, cell, options.waves)}
+                cells[str(cell)] = {"waves": waves(running, cell, options)}
             except (load.LoadFailed, OSError) as error:
                 failures.append(f"{server.key}, {cell}: {error}")
                 say(f"  {failures[-1]}")
@@ -118,26 +122,29 @@ def one_round(server, number, options, log):
     return started | {"memory": memory, "cells": cells}, failures
 
 
-def waves(running, cell, count):
-    """The measured waves of a cell, after one to warm up."""
+def waves(running, cell, options):
+    """The measured waves of a cell, after one to warm up, each with what the cores do at most right after it: on a shared machine
+    that changes within minutes."""
     measured = []
-    for _ in range(count + 1):
+    for _ in range(options.waves + 1):
         wave, others, stolen = running.wave(cell, OUTPUT_TOKENS, WAVE_SECONDS_MAX)
-        measured.append(dataclasses.asdict(wave) | {"others_share": others, "stolen_share": stolen})
+        roofline = measure_cores(options.roofline, ROOFLINE_REPEATS)
+        measured.append(dataclasses.asdict(wave) | {"others_share": others, "stolen_share": stolen, "roofline": roofline})
     return measured[1:]
 
 
 def summary_line(cell, measured):
-    middle = {name: statistics.median(wave[name] for wave in measured) for name in measured[0]}
+    numbers = [name for name, value in measured[0].items() if isinstance(value, (int, float))]
+    middle = {name: statistics.median(wave[name] for wave in measured) for name in numbers}
     return (
         f"{cell!s:9} {middle['tokens_per_second']:7.1f} tok/s, first token {1e3 * middle['first_token']:7.0f} ms, "
         f"then {1e3 * middle['per_token']:6.1f} ms each; others took {100 * middle['others_share']:.1f} %"
     )
 
 
-def measure_cores(program):
+def measure_cores(program, repeats):
     """What the cores can do at most, by the example `roofline`."""
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, f"--repeats={repeats}"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{program} failed: {done.stderr}")
     return json.loads(done.stdout)
@@ -184,7 +191,7 @@ def measure(options):
                 say(f"  {failures[-1]}")
             result["servers"][key]["rounds"] += [figures] if figures else []
             result["failures"] += failures
-        rooflines.append(measure_cores(options.roofline))
+        rooflines.append(measure_cores(options.roofline, ROOFLINE_REPEATS_OF_A_ROUND))
         say(f"round {number}: the cores do {json.dumps(rooflines[-1])}")
     result["roofline"] = best_roofline(rooflines)
     for key, server in result["servers"].items():

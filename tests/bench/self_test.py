@@ -125,6 +125,17 @@ class Figures(unittest.TestCase):
         self.assertIsNone(report.ratio(result, report.OURS, report.LLAMA, self.CELL))
         self.assertEqual(report.targets(result_of({}), [self.CELL]), [])
 
+    def test_a_share_is_of_what_the_cores_did_after_the_wave(self):
+        slow = {"bf16_gflops": 100.0, "int8_gops": 200.0, "read_gb_per_second": 10.0}
+        fast = {name: 2 * value for name, value in slow.items()}
+        result = result_of({report.OURS: [[40, 80, 30]]}) | {"output_tokens": 64}
+        waves = result["servers"][report.OURS]["rounds"][0]["cells"][str(self.CELL)]["waves"]
+        for wave, roofline in zip(waves, (slow, fast, fast)):
+            wave["roofline"] = roofline
+        most = report.limit_of(slow, result, "bf16", self.CELL)
+        self.assertAlmostEqual(report.limit_of(fast, result, "bf16", self.CELL), 2 * most)
+        self.assertAlmostEqual(report.share_of_limit(result, report.OURS, self.CELL), 40 / most)
+
     def test_the_packed_product_is_the_peak_where_it_was_measured(self):
         measured = {"bf16_gflops": 500.0, "int8_gops": 1000.0}
         self.assertEqual(report.peak(measured, "bf16"), 500.0)

@@ -120,6 +120,8 @@ def record(engine, path, concurrency, prompt, tokens):
 
 def print_table(path, concurrency, steps, busy, top):
     """Prints milliseconds of each part in a step, over all threads together."""
+    if steps == 0:
+        sys.exit(f"{concurrency} at once: all requests were done before a step was seen; give them more --tokens")
     functions = collections.Counter(samples(path))
     parts = collections.Counter()
     for (_, _, part), count in functions.items():

@@ -88,6 +88,17 @@ impl Shards {
             .collect()
     }
 
+    /// A line for every tensor, in the order of their names: its name, and its file.
+    pub(super) fn file_of_each(&self) -> String {
+        let mut lines: Vec<String> = self
+            .places
+            .iter()
+            .map(|(name, &file)| format!("{name}\t{}\n", self.files[file].name))
+            .collect();
+        lines.sort_unstable();
+        lines.concat()
+    }
+
     /// Gives back the memory of all that was read.
     pub(super) fn release_all(&self) {
         for shard in &self.files {

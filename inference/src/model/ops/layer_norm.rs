@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::{Element, by_dtype, contiguous};
+use super::{
+    Element, by_dtype, contiguous,
+    elementwise::by_rows,
+    kernels::{
+        math::across,
+        simd::{Simd, multiply_add, vectorized},
+    },
+};
 
 /// `(x − mean(x)) / sqrt(var(x) + eps) · w + b` (Ba, Kiros & Hinton 2016), `w` and `b` `[D]`; rounded once.
 #[derive(Debug, Clone)]
@@ -48,15 +55,38 @@ impl CustomOp1 for LayerNorm {
 
 fn layer_norm<T: Element>(op: &LayerNorm, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
     let x = contiguous::<T>(x, layout)?;
-    let (w, b) = (op.weight.as_slice(), op.bias.as_slice());
-    let width = w.len() as f32;
-    let mut out = Vec::with_capacity(x.len());
-    for row in x.chunks(w.len()) {
-        let mean = row.iter().map(|v| v.widen()).sum::<f32>() / width;
-        let squares: f32 = row.iter().map(|v| (v.widen() - mean).powi(2)).sum();
-        let scale = 1.0 / (squares / width + op.eps).sqrt();
-        let scaled = row.iter().zip(w).zip(b);
-        out.extend(scaled.map(|((x, w), b)| T::round((x.widen() - mean) * scale * w + b)));
-    }
+    let (width, simd) = (op.weight.len(), Simd::detect());
+    let out = by_rows(x.len() / width.max(1), width, |row, out: &mut [T]| {
+        let row = &x[row * width..][..width];
+        norm(simd, row, (&op.weight, &op.bias), op.eps, out);
+    });
     Ok(T::to_cpu_storage_owned(out))
+}
+
+vectorized! {
+    fn norm<T: Element>(fused; x: &[T], weight_and_bias: (&[f32], &[f32]), eps: f32, out: &mut [T]) {
+        let (weight, bias) = weight_and_bias;
+        let width = weight.len() as f32;
+        let mean = sum(x, |x, sum| sum + x) / width;
+        let squares = sum(x, |x, sum| multiply_add(fused, x - mean, x - mean, sum));
+        let scale = 1.0 / (squares / width + eps).sqrt();
+        for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+            *out = T::round((x.widen() - mean) * scale * weight + bias);
+        }
+    }
+}
+
+/// The sum of a function of the numbers: in 16 lanes, then across them.
+#[inline(always)]
+fn sum<T: Element>(x: &[T], add: impl Fn(f32, f32) -> f32) -> f32 {
+    const LANES: usize = 16;
+    let (wide, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0f32; LANES];
+    for numbers in wide {
+        for (sum, number) in sums.iter_mut().zip(numbers) {
+            *sum = add(number.widen(), *sum);
+        }
+    }
+    let sums = across(sums, |a, b| a + b);
+    rest.iter().fold(sums, |sum, x| add(x.widen(), sum))
 }

@@ -13,15 +13,17 @@ use crate::model::{
 };
 
 impl Weights<'_> {
-    /// What a cache knows these weights by: all bytes of their files, what `config` makes of them, and how they are packed. `None`
-    /// where a cache has nothing to keep: of a GGUF file, and of weights that are quantized at each start.
+    /// What a cache knows these weights by: all bytes of their files, which tensor is taken from which, what `config` makes of them,
+    /// and how they are packed. `None` where a cache has nothing to keep: of a GGUF file, and of weights that are quantized at each start.
     pub(in crate::model) fn key(&self, config: &[u8], pools: bool) -> Option<Key> {
         let (Tensors::Shards(shards), Quantization::None) = (&self.tensors, self.quantization)
         else {
             return None;
         };
         let made = format!("packing {PACKING} {:?} pools {pools}", self.dtype);
+        let places = shards.file_of_each();
         let mut contents = shards.contents();
+        contents.push(("places", places.as_bytes()));
         contents.push(("config.json", config));
         let key = Key::of(&contents, &made);
         shards.release_all();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Holds the server against its own OpenAPI document: schemathesis makes requests from it, valid ones and broken ones, and fails on
-# any answer that the document does not describe and on any 5xx that means a fault. SEED=… replays a run; the seed of a run is
-# printed with its result.
+# any answer that the document does not describe and on any 5xx that means a fault. The requests are the same each time;
+# SEED=random makes others, SEED=… those of a seed, which is printed with the result.
 #   tests/openapi/run.sh [ENGINE]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

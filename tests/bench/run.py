@@ -125,12 +125,13 @@ def one_round(server, number, options, log):
 def waves(running, cell, options):
     """The measured waves of a cell, after one to warm up, each with what the cores do at most right after it: on a shared machine
     that changes within minutes."""
+    running.wave(cell, OUTPUT_TOKENS, WAVE_SECONDS_MAX)
     measured = []
-    for _ in range(options.waves + 1):
+    for _ in range(options.waves):
         wave, others, stolen = running.wave(cell, OUTPUT_TOKENS, WAVE_SECONDS_MAX)
         roofline = measure_cores(options.roofline, ROOFLINE_REPEATS)
         measured.append(dataclasses.asdict(wave) | {"others_share": others, "stolen_share": stolen, "roofline": roofline})
-    return measured[1:]
+    return measured
 
 
 def summary_line(cell, measured):

@@ -273,23 +273,13 @@ impl Q8Rows {
         self.parts[part].tile(tile)
     }
 
-    fn multiply(
-        &self,
-        instructions: Instructions,
-        unit: &Unit,
-        (x, expect): (Group<'_>, bool),
-        sink: &impl Sink,
-    ) {
+    fn multiply(&self, instructions: Instructions, unit: &Unit, x: Group<'_>, sink: &impl Sink) {
         let &Unit {
             first,
             width,
             tiles: (tile, other),
         } = unit;
         let tile = self.tile(tile);
-        if expect {
-            let tokens = x.tokens.clone();
-            tokens.for_each(|token| sink.expect(token, first, width));
-        }
         match other.map(|other| self.tile(other)) {
             Some(other) => multiply(instructions, [tile, other], x, |token, products| {
                 sink.take(token, first, &products.as_flattened()[..width]);
@@ -313,7 +303,11 @@ impl<T: Element> Multiply<T> for Q8Rows {
             // The units' weights stay in the second cache while the groups go by.
             for group in x.groups() {
                 for unit in &self.units[units.clone()] {
-                    self.multiply(instructions, unit, (group.clone(), expect), sink);
+                    if expect {
+                        let tokens = group.tokens.clone();
+                        tokens.for_each(|token| sink.expect(token, unit.first, unit.width));
+                    }
+                    self.multiply(instructions, unit, group.clone(), sink);
                 }
             }
         });

@@ -5,8 +5,10 @@
 //!   on this processor, for products of bf16 and of 8-bit integers; and the engine's own products of 512 rows with packed
 //!   weights in bf16 and in q8_0. A multiplication and an addition are two.
 //! - Bytes read a second: sums over a buffer many times as large as the caches.
+//! - Bytes of weights read a second by the engine's product of one row, and by sums over the same weights, taking turns: which
+//!   memory a process is given decides how fast it can be read, so that only these two are alike.
 //!
-//! All threads that `available_parallelism` allows run at once; of several runs the best counts.
+//! All threads that `available_parallelism` allows run at once; of several runs the best counts, and of the last the middle one.
 
 use std::{
     hint::black_box,
@@ -53,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         .context("how many threads may run")?
         .get();
     let (bf16, int8) = (bf16_loop(), int8_loop());
+    let weights = weights_read(threads, repeats)?;
     let report = serde_json::json!({
         "threads": threads,
         "bf16_instruction": bf16.instruction,
@@ -62,6 +65,8 @@ fn main() -> anyhow::Result<()> {
         "int8_gops": giga_operations(&int8, threads, repeats),
         "int8_packed_gops": packed_giga_operations(WeightFormat::Q8_0, repeats)?,
         "read_gb_per_second": giga_bytes_read(threads, read_mib << 20, repeats)?,
+        "weights_gb_per_second": weights.by_products,
+        "weights_plain_gb_per_second": weights.plainly,
     });
     emit(&report);
     Ok(())
@@ -104,6 +109,59 @@ fn packed_giga_operations(format: WeightFormat, repeats: u32) -> anyhow::Result<
         best = best.max(operation.operations() as f64 / seconds / 1e9);
     }
     Ok(best)
+}
+
+/// Giga-bytes a second.
+struct WeightsRead {
+    by_products: f64,
+    plainly: f64,
+}
+
+/// Reads the same weights by products of one row and plainly, taking turns; each in the middle of `repeats`, and plainly in the
+/// way that is fastest so.
+fn weights_read(threads: usize, repeats: u32) -> anyhow::Result<WeightsRead> {
+    let operation = Operation::Linear {
+        rows: 1,
+        columns: LAYERS[0].0,
+        outputs: LAYERS[0].1,
+        format: WeightFormat::Bf16,
+    };
+    let layers = Workload::new(operation)?;
+    let matrices: Vec<&[u8]> = layers.weights().collect();
+    let bytes: usize = matrices.iter().map(|matrix| matrix.len()).sum();
+    let products = || {
+        best_seconds(1, 1, |_| {
+            for _ in &matrices {
+                layers.run().expect("it ran before, with the same memory");
+            }
+        })
+    };
+    let sums = |streams, ahead| {
+        best_seconds(threads, 1, |thread| {
+            for matrix in &matrices {
+                let part = matrix.len() / threads;
+                read(&matrix[thread * part..][..part], streams, ahead);
+            }
+        })
+    };
+    let middle = |mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        bytes as f64 / seconds[seconds.len() / 2] / 1e9
+    };
+    products();
+    let (mut by_products, mut plainly) = (Vec::new(), 0.0_f64);
+    for streams in [1, 2, 4, 8] {
+        for ahead in [false, true] {
+            let turns = (0..repeats).map(|_| (products(), sums(streams, ahead)));
+            let (of_products, of_sums): (Vec<f64>, Vec<f64>) = turns.unzip();
+            by_products.extend(of_products);
+            plainly = plainly.max(middle(of_sums));
+        }
+    }
+    Ok(WeightsRead {
+        by_products: middle(by_products),
+        plainly,
+    })
 }
 
 /// The shortest time, of `repeats`, from when all threads stand ready until the last has done `work`.

@@ -86,6 +86,11 @@ pub struct Embeddings {
     pub matryoshka: Option<Vec<usize>>,
 }
 
+/// Sets the compute threads that the flags ask for. [`load`] does it; who begins other work before calls this first.
+pub fn use_threads(flags: &EngineFlags) {
+    set_threads(flags.threads.map(|threads| threads.as_usize()));
+}
+
 /// Loads a model, as `flags` ask.
 ///
 /// # Errors
@@ -95,7 +100,7 @@ pub fn load(
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
-    set_threads(flags.threads.map(|threads| threads.as_usize()));
+    use_threads(flags);
     let opened = Opened::new(files, flags, progress)?;
     let unknown = opened.config.unknown_keys();
     if !unknown.is_empty() {

@@ -201,6 +201,8 @@ pub struct Workload {
     run: Run,
     turns: usize,
     turn: AtomicUsize,
+    /// Of each turn.
+    matrices: Vec<Matrix>,
 }
 
 impl Workload {
@@ -225,13 +227,26 @@ impl Workload {
     }
 
     fn taking_turns(operation: Operation, turns: usize) -> std::result::Result<Self, RunnerError> {
+        let mut matrices = Vec::new();
         let run = match operation {
             Operation::Linear {
                 rows,
                 columns,
                 outputs,
-                format,
-            } => linear(rows, (outputs, columns), format, turns),
+                format: WeightFormat::Bf16,
+            } => (0..turns)
+                .map(|_| Matrix::new(&tensor(&[outputs, columns])?, false))
+                .collect::<Result<_>>()
+                .and_then(|made| {
+                    matrices = made;
+                    linear(rows, &matrices)
+                }),
+            Operation::Linear {
+                rows,
+                columns,
+                outputs,
+                format: WeightFormat::Q8_0,
+            } => linear_q8(rows, (outputs, columns), turns),
             Operation::GatedLinear {
                 rows,
                 columns,
@@ -248,7 +263,18 @@ impl Workload {
         };
         let run = run.map_err(|error| RunnerError(error.to_string()))?;
         let turn = AtomicUsize::new(0);
-        Ok(Self { run, turns, turn })
+        Ok(Self {
+            run,
+            turns,
+            turn,
+            matrices,
+        })
+    }
+
+    /// The weights of a [`Operation::Linear`] in bf16 as they lie in memory, in the order in which runs read them; of others
+    /// nothing.
+    pub fn weights(&self) -> impl Iterator<Item = &[u8]> {
+        self.matrices.iter().map(Matrix::bytes)
     }
 
     /// Runs it once.
@@ -261,21 +287,21 @@ impl Workload {
     }
 }
 
-fn linear(
-    rows: usize,
-    (outputs, columns): (usize, usize),
-    format: WeightFormat,
-    turns: usize,
-) -> Result<Run> {
+fn linear(rows: usize, matrices: &[Matrix]) -> Result<Run> {
+    let layer = |matrix: &Matrix| Linear::of_packed(matrix.clone(), None);
+    let layers: Vec<Linear> = matrices.iter().map(layer).collect::<Result<_>>()?;
+    let columns = matrices.first().map_or(0, Matrix::columns);
     let x = tensor(&[rows, columns])?;
-    let layer = |_| match format {
-        WeightFormat::Bf16 => Linear::new(&tensor(&[outputs, columns])?, None),
-        WeightFormat::Q8_0 => {
-            let some_rows = |rows: std::ops::Range<usize>| Ok(numbers(rows.len() * columns));
-            let size = (outputs, columns);
-            let matrix = BlockMatrix::quantize(BlockType::Q8_0, size, some_rows)?;
-            Linear::stacked(vec![Part::Quantized(matrix.into())], None)
-        }
+    Ok(Box::new(move |turn| layers[turn].forward(&x).map(drop)))
+}
+
+fn linear_q8(rows: usize, (outputs, columns): (usize, usize), turns: usize) -> Result<Run> {
+    let x = tensor(&[rows, columns])?;
+    let layer = |_| {
+        let some_rows = |rows: std::ops::Range<usize>| Ok(numbers(rows.len() * columns));
+        let size = (outputs, columns);
+        let matrix = BlockMatrix::quantize(BlockType::Q8_0, size, some_rows)?;
+        Linear::stacked(vec![Part::Quantized(matrix.into())], None)
     };
     let layers: Vec<Linear> = (0..turns).map(layer).collect::<Result<_>>()?;
     Ok(Box::new(move |turn| layers[turn].forward(&x).map(drop)))

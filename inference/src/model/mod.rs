@@ -37,7 +37,7 @@ pub use bytes::Bytes;
 pub use config::ConfigError;
 pub use describe::{Description, describe};
 pub use gguf::GgufError;
-pub use load::{Embeddings, LoadedModel, ModelError, load, vocab_size};
+pub use load::{Embeddings, LoadedModel, ModelError, load, use_threads, vocab_size};
 pub use memory::{ContextLimit, MemoryError, MemoryPlan};
 pub use pooling::PoolingError;
 pub use progress::LoadProgress;

@@ -143,6 +143,8 @@ fn tokenizer_and_model(
     progress: &LoadProgress,
 ) -> Result<(Tokenizer, LoadedModel), LoadError> {
     let vocab_size = model::vocab_size(files)?;
+    // Before the tokenizer, whose library begins threads of its own.
+    model::use_threads(flags);
     thread::scope(|scope| {
         let tokenizer = || {
             let loading = || progress.memory_bytes.load(Ordering::Relaxed) as usize;

@@ -99,6 +99,12 @@ impl Heads<'_> {
         if (self.first + self.count) * self.dim > width || tokens != self.positions.len() {
             bail!("heads: the product is {tokens} rows of {width} numbers");
         }
+        if let Some(Turn { table, dim }) = self.turn {
+            let known = table.len() / dim.max(1);
+            if let Some(position) = self.positions.iter().find(|&&at| at as usize >= known) {
+                bail!("heads: position {position} of {known} that can be turned to");
+            }
+        }
         Ok((tokens, width))
     }
 }
@@ -190,6 +196,12 @@ impl KvWrite<'_> {
         let (tokens, width) = heads.tokens(layout)?;
         if (self.first_value + heads.count) * heads.dim > width {
             bail!("kv_write: the product has no values");
+        }
+        if self.slot_mapping.len() != tokens {
+            bail!(
+                "kv_write: {tokens} tokens, {} slots",
+                self.slot_mapping.len()
+            );
         }
         let slots = (cache.len() / kv_block_numbers(heads.count, heads.dim).max(1)) * BLOCK_TOKENS;
         if let Some(slot) = self

@@ -75,7 +75,7 @@ impl Matrix {
     }
 
     /// Numbers of a row.
-    pub(super) fn columns(&self) -> usize {
+    pub(in crate::model) fn columns(&self) -> usize {
         match self {
             Self::F32(matrix) => matrix.columns(),
             Self::BF16(matrix) => matrix.columns(),

@@ -24,13 +24,19 @@ const SPINS: u32 = 10_000;
 static THREADS: OnceLock<usize> = OnceLock::new();
 
 /// Sets the number of compute threads, rayon's as well: those asked for, or one for each processor that this process may use, by
-/// its affinity and its cgroup's quota. The first call counts, and only before [`team`] is used.
+/// its affinity and its cgroup's quota. The first call counts, and only before anything runs on [`team`] or on rayon's pool.
 pub(in crate::model) fn set_threads(asked: Option<usize>) {
     let threads = *THREADS.get_or_init(|| asked.unwrap_or_else(processors));
-    // Fails where a process loads several models: the pool is there.
+    // Fails where it was called before: the pool is there.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global();
+    let pool = rayon::current_num_threads();
+    if pool != threads {
+        tracing::warn!(
+            "{threads} threads compute, but {pool} sample and read quantized weights: they began before"
+        );
+    }
 }
 
 /// The team of this process.

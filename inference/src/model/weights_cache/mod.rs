@@ -111,10 +111,14 @@ impl WeightsCache {
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         match file::read(&map, self.key) {
-            Ok(places) => Some(CachedWeights {
-                map: Arc::new(map),
-                places: Arc::new(places),
-            }),
+            Ok(places) => {
+                // Else done by those who write, of whom there may be no more.
+                let _ = self.sweep();
+                Some(CachedWeights {
+                    map: Arc::new(map),
+                    places: Arc::new(places),
+                })
+            }
             Err(damage) => {
                 let path = path.display();
                 tracing::warn!("--weights-cache-dir: {path}: {damage}; it is written again");
@@ -123,7 +127,7 @@ impl WeightsCache {
         }
     }
 
-    /// Writes the weights, in place of what has their name. Returns at once when someone else does.
+    /// Writes the weights, in place of what has their name and is damaged. Returns at once when someone else does, or did.
     ///
     /// # Guarantees
     /// A file under its own name is complete. Processes that begin at the same time leave one of their files, which are equal.
@@ -138,6 +142,11 @@ impl WeightsCache {
         let Some(file) = lock(&path, true).map_err(failed)? else {
             return Ok(Kept::Elsewhere);
         };
+        // Whoever had the lock before may have written them, after we looked.
+        if self.is_whole() {
+            fs::remove_file(&path).map_err(failed)?;
+            return Ok(Kept::Elsewhere);
+        }
         let written = file
             .set_len(0)
             .and_then(|()| file::write(&file, self.key, matrices))
@@ -176,6 +185,14 @@ impl WeightsCache {
         if let Err(error) = thread.spawn(keep) {
             tracing::warn!("--weights-cache-dir: the weights cannot be kept: {error}");
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        let map = options()
+            .read(true)
+            .open(self.published())
+            .and_then(|file| map(&file));
+        map.is_ok_and(|map| file::read(&map, self.key).is_ok())
     }
 
     fn published(&self) -> PathBuf {

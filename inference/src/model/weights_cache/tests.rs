@@ -196,6 +196,7 @@ fn a_full_folder_takes_no_more_and_loses_nothing() {
     assert!(error.contains("remove those"), "{error}");
     assert_eq!(files(folder.path()).len(), CACHED_WEIGHTS_MAX);
     // What is there may be written again.
+    fs::write(cache.published(), "damaged").unwrap();
     assert_eq!(cache.keep(&[]).unwrap(), Kept::Written);
 }
 
@@ -206,14 +207,30 @@ fn what_a_dead_writer_left_is_removed_and_a_living_one_is_left_alone() {
     let busy = folder.path().join("02.weights.incomplete");
     fs::write(&left, "cut off").unwrap();
     let writer = lock(&busy, true).unwrap().unwrap();
-    assert_eq!(cache.keep(&[]).unwrap(), Kept::Written);
+    assert!(cache.find().is_some());
     assert!(!left.exists() && busy.exists());
     drop(writer);
+    assert!(cache.find().is_some() && !busy.exists());
+    fs::write(&left, "cut off").unwrap();
+    fs::write(cache.published(), "damaged").unwrap();
     let path = cache.published().with_added_extension(INCOMPLETE);
     let writer = lock(&path, true).unwrap();
     assert_eq!(cache.keep(&[]).unwrap(), Kept::Elsewhere);
     drop(writer);
+    assert!(!left.exists());
     assert_eq!(cache.keep(&[]).unwrap(), Kept::Written);
+}
+
+#[test]
+fn what_another_wrote_in_the_meantime_stays() {
+    let (folder, cache) = kept(&some_matrices());
+    let id = || fs::metadata(cache.published()).unwrap().modified().unwrap();
+    let before = id();
+    assert_eq!(
+        cache.keep(&borrowed(&some_matrices())).unwrap(),
+        Kept::Elsewhere
+    );
+    assert_eq!((id(), files(folder.path()).len()), (before, 1));
 }
 
 #[test]
@@ -228,6 +245,7 @@ fn writers_and_readers_at_once_see_whole_files_only() {
             scope.spawn(move || {
                 start.wait();
                 for _ in 0..8 {
+                    let _ = fs::remove_file(cache.published());
                     cache.keep(&borrowed(matrices)).unwrap();
                 }
             });
@@ -239,6 +257,8 @@ fn writers_and_readers_at_once_see_whole_files_only() {
             });
         }
     });
+    // The last to come may have left it to one whose file was there a moment before.
+    cache.keep(&borrowed(matrices)).unwrap();
     assert!(found(cache, matrices));
     assert_eq!(files(&cache.folder).len(), 1);
 }
@@ -250,6 +270,7 @@ fn one_of_two_processes() {
         let matrices = some_matrices();
         let cache = cache(Path::new(&folder));
         for _ in 0..10 {
+            let _ = fs::remove_file(cache.published());
             cache.keep(&borrowed(&matrices)).unwrap();
             let is_there = cache.published().exists();
             assert!(found(&cache, &matrices) || !is_there);
@@ -274,7 +295,9 @@ fn two_processes_at_once_leave_one_whole_file() {
     for process in &mut processes {
         assert!(process.wait().unwrap().success());
     }
-    assert!(found(&cache(folder.path()), &some_matrices()));
+    let cache = cache(folder.path());
+    cache.keep(&borrowed(&some_matrices())).unwrap();
+    assert!(found(&cache, &some_matrices()));
     assert_eq!(files(folder.path()).len(), 1);
 }
 

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod model;
 pub mod openai;
 pub mod prompt;
+pub mod pull;
 pub mod request;
 pub mod sampling;
 pub mod server;

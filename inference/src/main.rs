@@ -5,13 +5,11 @@ use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::Context;
 use candela_engine::{
-    engine::MonotonicClock,
-    fetch::{self, DownloadProgress, FetchOptions},
+    engine::{Clock, MonotonicClock},
     server::{self, limits},
 };
 use candela_flags::{EngineFlags, InspectFlags, LogFormat, PullFlags};
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
         }),
         Some("pull") => candela_flags::parse_pull_flags(args.drain(1..)).map(|flags| {
             start_log(flags.log_format);
-            pull(flags)
+            pull(&flags, &since_start)
         }),
         _ => candela_flags::parse_engine_flags(args).map(|flags| {
             start_log(flags.log_format);
@@ -55,24 +53,9 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 /// Brings a model to this machine, and prints where it is.
-fn pull(flags: PullFlags) -> anyhow::Result<()> {
-    let PullFlags {
-        model,
-        download_dir,
-        download_plain_http,
-        verify,
-        log_format: _,
-    } = flags;
-    let options = FetchOptions {
-        download_dir,
-        plain_http: download_plain_http,
-        verify,
-    };
-    let progress = Arc::new(DownloadProgress::default());
-    let fetched = fetch::fetch(&model, &options, &progress)?.with_context(|| {
-        format!("{model} is no hf://, s3:// or oci:// model: there is nothing to download")
-    })?;
-    let path = fetched.path.display();
+fn pull(flags: &PullFlags, since_start: &MonotonicClock) -> anyhow::Result<()> {
+    let path = candela_engine::pull::pull(flags, || since_start.now().since_start())?;
+    let path = path.display();
     writeln!(std::io::stdout(), "{path}").context("printing where the model is")
 }
 

@@ -11,6 +11,7 @@ mod inspect;
 mod owned;
 mod parsers;
 mod pull;
+mod pull_report;
 mod stats_gates;
 
 pub use bounded::{
@@ -27,4 +28,5 @@ pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
 pub use parsers::{ReasoningParser, ToolCallParser};
 pub use pull::{PullFlags, parse_pull_flags};
+pub use pull_report::{PullFailed, PullFailure, PullReport, Pulled};
 pub use stats_gates::{StatsConflict, StatsGates};

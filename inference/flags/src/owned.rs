@@ -29,6 +29,10 @@ pub const OWNED_FLAGS: &[OwnedFlag] = &[
         field: "the operator",
     },
     OwnedFlag {
+        flag: "--download-dir",
+        field: "spec.cache",
+    },
+    OwnedFlag {
         flag: "--api-key-file",
         field: "spec.auth.apiKeySecretRef",
     },

@@ -1,6 +1,6 @@
 //! The flags of `candela-engine pull`, which brings a model to this machine and ends.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 
@@ -31,6 +31,18 @@ pub struct PullFlags {
     /// Read every file that is there already, compare it with its checksum, and fetch what is damaged
     #[arg(long)]
     pub verify: bool,
+
+    /// Symbolic link to the model, made in place of one that is there: its name stays when the model's version changes
+    #[arg(long, value_name = "PATH")]
+    pub link: Option<PathBuf>,
+
+    /// File for what came of it, in JSON: Kubernetes' termination message, for instance
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Serve GET /progress at this address meanwhile
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
 
     /// Form of the log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -63,6 +75,9 @@ mod tests {
             download_dir: None,
             download_plain_http: false,
             verify: false,
+            link: None,
+            report: None,
+            listen: None,
             log_format: LogFormat::Text,
         };
         assert_eq!(flags, wanted);
@@ -74,5 +89,9 @@ mod tests {
         let flags = parse(&["m", "--download_dir=/a_b", "--verify", "--log-format=json"]).unwrap();
         assert_eq!(flags.download_dir, Some(PathBuf::from("/a_b")));
         assert!(flags.verify && flags.log_format == LogFormat::Json);
+        let flags = parse(&["m", "--link=/m", "--report=/r", "--listen=0.0.0.0:8000"]).unwrap();
+        assert_eq!(flags.link, Some(PathBuf::from("/m")));
+        assert_eq!(flags.report, Some(PathBuf::from("/r")));
+        assert_eq!(flags.listen.map(|address| address.port()), Some(8000));
     }
 }

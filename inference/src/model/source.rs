@@ -98,7 +98,11 @@ pub fn open(uri: &str) -> Result<ModelFiles, SourceError> {
             uri: uri.to_owned(),
         });
     }
-    let folder = PathBuf::from(uri);
+    let mut folder = PathBuf::from(uri);
+    if folder.is_symlink() {
+        // What it leads to has the name by which files are told apart. A link to nowhere is named as it was given.
+        folder = fs::canonicalize(&folder).unwrap_or(folder);
+    }
     match fs::metadata(&folder) {
         Ok(metadata) if metadata.is_dir() => match only_gguf(&folder)? {
             Some(file) => Ok(ModelFiles(Source::Gguf(Arc::new(GgufModel::open(&file)?)))),

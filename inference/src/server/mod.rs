@@ -28,6 +28,7 @@ mod orca;
 mod parsers;
 mod peer_watch;
 mod probes;
+mod pull_progress;
 mod request_id;
 mod respond;
 mod responses;
@@ -48,6 +49,7 @@ pub use load::{LoadError, Loaded, ModelParts, inspect_model, load_model, start_e
 pub use load_watch::LoadBomb;
 pub use openapi::document as openapi_document;
 pub use parsers::ParserError;
+pub use pull_progress::serve_pull_progress;
 pub use run::{ServeError, serve};
 pub use shutdown::{Signals, os_signals};
 pub use sse::data as sse_event;

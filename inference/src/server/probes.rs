@@ -15,7 +15,10 @@ use super::{
     error::ApiError,
     state::{Phase, SharedState, StartProgress},
 };
-use crate::stats::{StartBytes, start_metrics};
+use crate::{
+    fetch::DownloadProgress,
+    stats::{StartBytes, start_metrics},
+};
 
 /// How far the start is.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -27,6 +30,19 @@ pub(super) struct Progress {
     /// 0 while it is unknown.
     bytes_total: u64,
 }
+
+impl Progress {
+    /// Of a download without a server around it.
+    pub(super) fn of_download(download: &DownloadProgress) -> Self {
+        Self {
+            phase: DOWNLOADING,
+            bytes_done: download.bytes_done.load(Ordering::Relaxed),
+            bytes_total: download.bytes_total.load(Ordering::Relaxed),
+        }
+    }
+}
+
+const DOWNLOADING: &str = "downloading";
 
 /// Which engine it is.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,7 +78,7 @@ pub(super) async fn progress(State(state): State<SharedState>) -> Response {
     let phase = state.phase();
     let downloading = phase == Phase::Loading && download.active.load(Ordering::Relaxed);
     let (phase, done, total) = if downloading {
-        ("downloading", &download.bytes_done, &download.bytes_total)
+        (DOWNLOADING, &download.bytes_done, &download.bytes_total)
     } else {
         (phase.as_str(), &load.bytes_done, &load.bytes_total)
     };

@@ -1,6 +1,8 @@
 //! What the cache does with damage, with a hub that is gone, and with a disk that is full.
 
-use std::{fs, fs::File, process::Command};
+use std::{fs, fs::File, path::PathBuf, process::Command};
+
+use candela_flags::{PullFailure, PullReport};
 
 use crate::{
     hub::{Fault, Hub},
@@ -146,4 +148,49 @@ fn a_disk_that_fills_up_is_said_and_what_came_is_kept() {
         "{}",
         outcome.log
     );
+}
+
+/// What Kubernetes' init containers are run with: a name that stays, and a report for whoever started it.
+#[test]
+fn a_pull_links_the_model_and_reports_what_came_of_it() {
+    let hub = hub();
+    let machine = Machine::with_hub(&hub);
+    let (link, report) = (
+        machine.home().join("current"),
+        machine.home().join("report"),
+    );
+    let args = [
+        format!("--link={}", link.display()),
+        format!("--report={}", report.display()),
+    ];
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let pulled = |args: &[&str]| {
+        let outcome = machine.pull(MODEL, args);
+        let report = fs::read_to_string(&report).unwrap();
+        (outcome, PullReport::of_line(&report).unwrap())
+    };
+    for _ in 0..2 {
+        let (outcome, report) = pulled(&args);
+        assert!(outcome.status.success(), "{}", outcome.log);
+        let model = PathBuf::from(outcome.stdout.trim());
+        assert_eq!(link.canonicalize().unwrap(), model.canonicalize().unwrap());
+        let found = report.pulled.unwrap();
+        assert_eq!(report.model, MODEL);
+        assert!(model.ends_with(&found.version), "{found:?}");
+        let bytes: u64 = fs::read_dir(&model)
+            .unwrap()
+            .map(|file| file.unwrap())
+            .filter(|file| file.file_name() != ".candela.json")
+            .map(|file| file.metadata().unwrap().len())
+            .sum();
+        assert_eq!(found.bytes, bytes);
+        assert_eq!(report.failed, None);
+    }
+    let outcome = machine.pull("hf://org/model@absent", &args);
+    assert_eq!(outcome.status.code(), Some(1));
+    let failed = PullReport::of_line(&fs::read_to_string(&report).unwrap()).unwrap();
+    let failed = failed.failed.unwrap();
+    assert_eq!(failed.kind, PullFailure::NotFound, "{failed:?}");
+    assert!(outcome.log.contains(&failed.message), "{}", outcome.log);
+    assert!(link.exists(), "the model of before is still there");
 }

@@ -16,13 +16,17 @@ use crate::{
 };
 
 fn serve(machine: &Machine, model: &str) -> (Running, SocketAddr) {
-    let mut running = machine.start(&[
+    listening(machine.start(&[
         &format!("--model={model}"),
         "--served-model-name=demo",
         "--host=127.0.0.1",
         "--port=0",
         "--log-format=json",
-    ]);
+    ]))
+}
+
+/// A program, and the address that the first line of its log names.
+fn listening(mut running: Running) -> (Running, SocketAddr) {
     let mut first = String::new();
     let mut log = BufReader::new(running.0.stderr.take().unwrap());
     log.read_line(&mut first).unwrap();
@@ -98,4 +102,27 @@ fn a_model_that_cannot_be_had_ends_the_engine_with_the_reason() {
     let outcome = running.end();
     assert_eq!(outcome.status.code(), Some(1));
     assert!(outcome.log.contains("set HF_TOKEN"), "{}", outcome.log);
+}
+
+#[test]
+fn a_pull_can_be_watched() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let hub = Hub::of_folder(&demo);
+    let size = hub.file(WEIGHTS).len();
+    hub.fail(WEIGHTS, &[Fault::Stall(size / 2)]);
+    let machine = Machine::with_hub(&hub);
+    let args = ["pull", MODEL, "--listen=127.0.0.1:0", "--log-format=json"];
+    let (mut pulling, address) = listening(machine.start(&args));
+    let progress = || -> Value { serde_json::from_str(&net::get(address, "/progress").1).unwrap() };
+    until("half of it is here", || {
+        progress()["bytes_done"].as_u64().unwrap() >= size as u64 / 2
+    });
+    let seen = progress();
+    assert_eq!(seen["phase"], "downloading");
+    assert!(
+        seen["bytes_total"].as_u64().unwrap() >= size as u64,
+        "{seen}"
+    );
+    hub.release();
+    assert!(pulling.0.wait().unwrap().success());
 }

@@ -56,6 +56,8 @@ reasons! {
         DownloadUnauthorized,
         /// The source has no such model.
         ModelNotFound,
+        /// The model cannot be downloaded for another reason.
+        DownloadFailed,
         /// A volume cannot be mounted.
         VolumeUnavailable,
         /// The cache is full.
@@ -92,6 +94,10 @@ reasons! {
         BuiltIn,
         /// A pod has loaded it.
         Loaded,
+        /// A pod downloads it.
+        Downloading,
+        /// It cannot be downloaded.
+        DownloadFailed,
         /// No pod has loaded it yet.
         NotLoaded,
         /// The volume that holds it cannot be mounted.

@@ -23,6 +23,16 @@ pub const IMAGE_ANNOTATION: &str = "inference.candela.dev/image";
 pub const IMAGE_INPUTS_ANNOTATION: &str = "inference.candela.dev/image-inputs";
 /// Folder of the engine's container where a `pvc://` source is mounted.
 pub const MODELS_FOLDER: &str = "/models";
+/// Name of the init container that downloads a model.
+pub const DOWNLOAD_CONTAINER: &str = "download";
+/// Folder of both containers where downloads are kept.
+pub const CACHE_FOLDER: &str = "/cache";
+/// Folder of both containers with the name of the pod's own model in the cache.
+pub const MODEL_FOLDER: &str = "/model";
+/// That name: a link, which the download makes.
+pub const MODEL_LINK: &str = "/model/current";
+/// Folder of the download's container where a Secret for a registry is mounted.
+pub const DOWNLOAD_SECRET_FOLDER: &str = "/etc/candela/download";
 /// Folder of the engine's container where API keys are mounted.
 pub const API_KEYS_FOLDER: &str = "/etc/candela/api-keys";
 /// User and group of every container.

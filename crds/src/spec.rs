@@ -330,6 +330,18 @@ impl Stats {
     }
 }
 
+impl AccessMode {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOnce => "ReadWriteOnce",
+            Self::ReadOnlyMany => "ReadOnlyMany",
+            Self::ReadWriteMany => "ReadWriteMany",
+            Self::ReadWriteOncePod => "ReadWriteOncePod",
+        }
+    }
+}
+
 impl MetricsWhen {
     /// The engine's flag for it.
     pub fn flag(self) -> Option<PerRequestMetrics> {
@@ -361,6 +373,13 @@ impl InferenceServiceSpec {
                 name.starts_with("nvidia.com/") && amount.0.chars().any(|c| matches!(c, '1'..='9'))
             })
         })
+    }
+
+    /// Whether the operator makes a volume claim for downloads.
+    pub fn makes_cache_claim(&self) -> bool {
+        self.cache
+            .as_ref()
+            .is_some_and(|cache| cache.size.is_some())
     }
 
     /// Pods above and pods below `replicas` while rolling out. With neither given, a GPU service

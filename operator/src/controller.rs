@@ -26,15 +26,15 @@ use tokio::time::Instant;
 use crate::{
     backoff::Failures,
     metrics::Outcome,
-    reconcile::{self, Context, ReconcileError, Reconciled},
+    reconcile::{self, ASK_INTERVAL, Context, ReconcileError, Reconciled},
 };
 
 /// Objects that are reconciled at the same time; kube's own default has no bound.
 pub const CONCURRENCY: u16 = 16;
 /// Wait for further changes of an object before it is reconciled.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Next look at a service that is not settled: a volume claim may have come, which is not watched.
-const UNSETTLED: Duration = Duration::from_secs(15);
+/// Next look at a service that is not settled: a volume claim may have come, which is not watched, and pods load.
+const UNSETTLED: Duration = ASK_INTERVAL;
 /// Next look at a service that is: for what watches miss.
 const SETTLED: Duration = Duration::from_secs(60 * 60);
 

@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod controller;
+pub mod http;
 pub mod leader;
 pub mod lint;
 pub mod local;

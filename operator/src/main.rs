@@ -13,7 +13,7 @@ use candela_operator::{
     lint::{self, Report},
     local,
     metrics::Metrics,
-    reconcile::{Context, Images, Settings, Written},
+    reconcile::{Asked, Context, Images, Settings, Written},
     server,
 };
 use clap::{Args, Parser, Subcommand};
@@ -237,6 +237,7 @@ async fn reconcile(
         metrics: metrics.clone(),
         recorder: Recorder::new(client.clone(), reporter),
         written: Written::default(),
+        asked: Asked::default(),
     };
     tokio::select! {
         () = controller::run(context, options.namespace.as_deref(), stopped(stop)) => {}

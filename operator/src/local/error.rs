@@ -2,7 +2,8 @@
 
 use std::process::ExitStatus;
 
-use super::{PlanError, client::ClientError, process::NoEngine};
+use super::{PlanError, process::NoEngine};
+use crate::http::ClientError;
 use crate::lint;
 
 /// Why a manifest was not served to the end.

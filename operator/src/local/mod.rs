@@ -1,7 +1,6 @@
 //! `candela-operator local`: the pod of a manifest as a process on this machine, one question to it,
 //! and what the answer cost. No cluster, and nothing that a pod would not run.
 
-pub mod client;
 mod error;
 pub mod plan;
 pub mod process;

@@ -8,11 +8,11 @@ use std::{
 
 use candela_crds::{
     InferenceService,
-    names::{API_KEYS_FOLDER, ENGINE_CONTAINER, MODELS_FOLDER},
+    names::{API_KEYS_FOLDER, ENGINE_CONTAINER, MODEL_LINK, MODELS_FOLDER},
 };
 use k8s_openapi::api::core::v1::Container;
 
-use crate::reconcile::{Children, Images, Observed, Refusal, Settings, build, validate};
+use crate::reconcile::{Children, Images, Observed, Refusal, Settings, Source, build, validate};
 
 /// What stands in for the cluster on this machine.
 #[derive(Debug, Clone)]
@@ -83,7 +83,11 @@ pub fn plan(service: &InferenceService, stand: &Stand) -> Result<Plan, PlanError
     let children = build(&valid, &observed);
     let container = container(&children);
     let mut changed = Vec::new();
-    let args = args(container, stand, &mut changed)?;
+    let download = match &valid.source {
+        Source::Download(download) => Some(download.uri.as_str()),
+        _ => None,
+    };
+    let args = args(container, stand, download, &mut changed)?;
     let env = env(container, &mut changed);
     let model = service
         .spec
@@ -144,6 +148,7 @@ fn container(children: &Children) -> &Container {
 fn args(
     container: &Container,
     stand: &Stand,
+    download: Option<&str>,
     changed: &mut Vec<String>,
 ) -> Result<Vec<String>, PlanError> {
     let mut args = Vec::new();
@@ -154,6 +159,9 @@ fn args(
         } else if in_folder(arg, "--api-key-file=", API_KEYS_FOLDER).is_some() {
             let file = stand.api_keys.as_ref().ok_or(PlanError::NoApiKeys)?;
             Some(format!("--api-key-file={}", file.display()))
+        } else if in_folder(arg, "--model=", MODEL_LINK).is_some() {
+            // The engine downloads by itself, into the user's cache, with the user's credentials.
+            download.map(|uri| format!("--model={uri}"))
         } else {
             None
         };
@@ -205,10 +213,12 @@ fn kinds(children: &Children) -> Vec<&'static str> {
         service: _,
         service_account,
         disruption_budget,
+        cache_claim,
     } = children;
     let mut kinds = vec!["Deployment", "Service"];
     kinds.extend(service_account.is_some().then_some("ServiceAccount"));
     kinds.extend(disruption_budget.is_some().then_some("PodDisruptionBudget"));
+    kinds.extend(cache_claim.is_some().then_some("PersistentVolumeClaim"));
     kinds
 }
 
@@ -280,6 +290,15 @@ mod tests {
             args.contains(&"--api-key-file=/keys".to_owned()),
             "{args:?}"
         );
+    }
+
+    #[test]
+    fn a_model_from_elsewhere_is_downloaded_by_the_engine_itself() {
+        let spec = json!({"model": {"uri": "hf://org/repo", "revision": "v1"}});
+        let plan = plan(&service(&spec), &stand()).unwrap();
+        assert_eq!(plan.args[0], "--model=hf://org/repo@v1");
+        let changed = "--model=hf://org/repo@v1 (in the pod --model=/model/current)";
+        assert_eq!(plan.changed[0], changed);
     }
 
     #[test]

@@ -6,12 +6,8 @@ use candela_crds::InferenceService;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    LocalError, Options, Plan,
-    client::{Response, send},
-    process::Engine,
-    show,
-};
+use super::{LocalError, Options, Plan, process::Engine, show};
+use crate::http::{Response, send};
 
 /// Pause between looks at a loading engine.
 const LOOK: Duration = Duration::from_millis(10);

@@ -18,7 +18,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Children, Context, Observed, Refusal, pin::fnv1a, validate::owns};
+use super::{Children, Context, Observed, Progress, Refusal, pin::fnv1a, validate::owns};
 
 /// Children as they are in the cluster after the writes. Status is computed from nothing else.
 #[derive(Debug, Clone, Default)]
@@ -29,10 +29,12 @@ pub struct Applied {
     pub deployment: Option<Deployment>,
     /// Whether the Service exists.
     pub has_address: bool,
-    /// The volume claim of a `pvc://` source.
+    /// The volume claim that the specification names, or the service's own for downloads.
     pub claim: Option<PersistentVolumeClaim>,
     /// The service's pods, newest first.
     pub pods: Vec<Pod>,
+    /// How far the newest pod is that is not ready.
+    pub progress: Option<Progress>,
 }
 
 /// A write to a child that failed.
@@ -87,6 +89,7 @@ pub(super) async fn apply(
             .is_some_and(|child| owns(service, child)),
         claim: observed.claim.clone(),
         pods: observed.pods.clone(),
+        progress: None,
     };
     let refused = |refusal| {
         Ok(Applied {
@@ -99,27 +102,33 @@ pub(super) async fn apply(
         service: address,
         service_account,
         disruption_budget,
+        cache_claim,
     } = match children {
         Ok(children) => children,
         Err(refusal) => return refused(refusal),
     };
     let (account, budget) = (observed.service_account, observed.disruption_budget);
+    let own_claim = observed.cache_claim;
     let written = async {
         converge(ctx, service, service_account.as_ref(), account.as_ref()).await?;
         converge(ctx, service, Some(&address), observed.service.as_ref()).await?;
         converge(ctx, service, disruption_budget.as_ref(), budget.as_ref()).await?;
-        converge(
+        // Before the pods that mount it. One that is no longer wanted stays until they are gone: Kubernetes sees to that.
+        let claim = converge(ctx, service, cache_claim.as_ref(), own_claim.as_ref()).await?;
+        let deployment = converge(
             ctx,
             service,
             Some(&deployment),
             observed.deployment.as_ref(),
         )
-        .await
+        .await?;
+        Ok::<_, ApplyError>((deployment, claim))
     };
     match written.await {
-        Ok(deployment) => Ok(Applied {
+        Ok((deployment, claim)) => Ok(Applied {
             deployment,
             has_address: true,
+            claim: claim.or(observed.claim),
             ..untouched
         }),
         Err(error) => refused(error.refusal().ok_or(error)?),

@@ -3,17 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use candela_crds::names::{
-    ENGINE_PORT_NAME, IMAGE_ANNOTATION, IMAGE_INPUTS_ANNOTATION, SERVICE_PORT, VERSION_LABEL,
-    child_labels, selector_labels,
+use candela_crds::{
+    AccessMode,
+    names::{
+        ENGINE_PORT_NAME, IMAGE_ANNOTATION, IMAGE_INPUTS_ANNOTATION, SERVICE_PORT, VERSION_LABEL,
+        child_labels, selector_labels,
+    },
 };
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
+        core::v1::{
+            PersistentVolumeClaim, PersistentVolumeClaimSpec, Service, ServiceAccount, ServicePort,
+            ServiceSpec, VolumeResourceRequirements,
+        },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
+        api::resource::Quantity,
         apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
         util::intstr::IntOrString,
     },
@@ -43,6 +50,8 @@ pub struct Children {
     pub service_account: Option<ServiceAccount>,
     /// Keeps a drain from taking all of them; `None` for a single pod.
     pub disruption_budget: Option<PodDisruptionBudget>,
+    /// Keeps what was downloaded; `None` if the specification names another claim, or none.
+    pub cache_claim: Option<PersistentVolumeClaim>,
 }
 
 /// Builds the children of a service.
@@ -53,6 +62,7 @@ pub fn build(valid: &Validated<'_>, observed: &Observed) -> Children {
         service: service(valid),
         service_account: service_account(valid),
         disruption_budget: disruption_budget(valid),
+        cache_claim: cache_claim(valid),
     }
 }
 
@@ -122,6 +132,28 @@ fn disruption_budget(valid: &Validated<'_>) -> Option<PodDisruptionBudget> {
             selector: Some(selector(valid.name)),
             // A pod that is not ready serves nobody, so it may not hold up a drain.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..Default::default()
+        }),
+        status: None,
+    })
+}
+
+fn cache_claim(valid: &Validated<'_>) -> Option<PersistentVolumeClaim> {
+    let cache = valid.service.spec.cache.as_ref()?;
+    let size = cache.size.clone()?;
+    let modes = cache
+        .access_modes
+        .as_deref()
+        .unwrap_or(&[AccessMode::ReadWriteOnce]);
+    Some(PersistentVolumeClaim {
+        metadata: metadata(valid),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(modes.iter().map(|mode| mode.as_str().to_owned()).collect()),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), Quantity(size))].into()),
+                limits: None,
+            }),
+            storage_class_name: cache.storage_class_name.clone(),
             ..Default::default()
         }),
         status: None,

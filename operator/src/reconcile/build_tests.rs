@@ -208,20 +208,112 @@ fn a_new_operator_leaves_the_image_alone_until_the_pod_changes() {
 }
 
 #[test]
+fn a_model_from_elsewhere_is_downloaded_before_the_engine_starts() {
+    let children = children(&json!({
+        "model": {"uri": "hf://Qwen/Qwen3-8B", "revision": "v1", "secretRef": {"name": "token"}},
+        "engine": {"env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+                   "extraArgs": ["--seed=1", "--download_plain_http"]},
+    }));
+    let pod = pod(&children);
+    let download = &pod.init_containers.as_ref().unwrap()[0];
+    assert_eq!(
+        download.args.as_deref().unwrap(),
+        [
+            "pull",
+            "hf://Qwen/Qwen3-8B@v1",
+            "--download-dir=/cache",
+            "--link=/model/current",
+            "--report=/dev/termination-log",
+            "--listen=0.0.0.0:8000",
+            "--download_plain_http"
+        ]
+    );
+    let args = download.args.iter().flatten().map(Into::into);
+    candela_flags::parse_pull_flags(args).unwrap();
+    let secret = download.env_from.as_ref().unwrap()[0].secret_ref.clone();
+    assert_eq!(secret.unwrap().name, "token");
+    assert_eq!(download.env.as_ref().unwrap()[0].name, "HTTPS_PROXY");
+    let engine = &pod.containers[0];
+    assert_eq!(engine.args.as_ref().unwrap()[0], "--model=/model/current");
+    // What downloads has the credentials and may write; what serves has neither.
+    let writable = |container: &k8s_openapi::api::core::v1::Container, path: &str| {
+        let mut mounts = container.volume_mounts.iter().flatten();
+        let mount = mounts.find(|mount| mount.mount_path == path).unwrap();
+        mount.read_only.is_none()
+    };
+    for path in ["/cache", "/model"] {
+        assert!(
+            writable(download, path) && !writable(engine, path),
+            "{path}"
+        );
+    }
+    assert!(engine.env_from.is_none());
+    assert_eq!(download.security_context, engine.security_context);
+    let volume = |name: &str| {
+        let mut volumes = pod.volumes.iter().flatten();
+        volumes.find(|volume| volume.name == name).unwrap().clone()
+    };
+    assert!(volume("cache").empty_dir.is_some() && volume("model").empty_dir.is_some());
+    assert_eq!(children.cache_claim, None);
+}
+
+#[test]
+fn a_cache_is_a_claim_of_the_services_own_or_of_someone_else() {
+    let model = json!({"uri": "s3://models/qwen3"});
+    let claim = |children: &Children| {
+        let pod = pod(children);
+        let cache = pod.volumes.unwrap();
+        let cache = cache.into_iter().find(|volume| volume.name == "cache");
+        cache.unwrap().persistent_volume_claim.unwrap().claim_name
+    };
+    let own = children(&json!({
+        "model": model, "rollout": {"maxSurge": 0},
+        "cache": {"size": "50Gi", "storageClassName": "fast"},
+    }));
+    assert_eq!(claim(&own), "demo");
+    let spec = own.cache_claim.unwrap().spec.unwrap();
+    assert_eq!(spec.access_modes.unwrap(), ["ReadWriteOnce"]);
+    assert_eq!(spec.storage_class_name.as_deref(), Some("fast"));
+    assert_eq!(
+        spec.resources.unwrap().requests.unwrap()["storage"].0,
+        "50Gi"
+    );
+    let other = children(&json!({"model": model, "cache": {"claimName": "shared"}}));
+    assert_eq!(claim(&other), "shared");
+    assert_eq!(other.cache_claim, None);
+}
+
+#[test]
+fn a_registrys_credentials_are_mounted_as_docker_has_them() {
+    let children = children(&json!({
+        "model": {"uri": "oci://registry.example/models/qwen3:v1", "secretRef": {"name": "pull"}},
+    }));
+    let pod = pod(&children);
+    let download = &pod.init_containers.unwrap()[0];
+    let variable = &download.env.as_ref().unwrap()[0];
+    assert_eq!(variable.name, "DOCKER_CONFIG");
+    let folder = variable.value.as_deref().unwrap();
+    let mut mounts = download.volume_mounts.iter().flatten();
+    let mount = mounts.find(|mount| mount.mount_path == folder).unwrap();
+    let mut volumes = pod.volumes.iter().flatten();
+    let volume = volumes.find(|volume| volume.name == mount.name).unwrap();
+    let items = volume.secret.as_ref().unwrap().items.as_ref().unwrap();
+    assert_eq!(
+        (&*items[0].key, &*items[0].path),
+        (".dockerconfigjson", "config.json")
+    );
+    assert!(download.env_from.is_none());
+}
+
+#[test]
 fn what_this_version_cannot_do_is_refused_in_words() {
     use candela_crds::AcceptedReason::{InvalidSpec, InvalidStats};
     let refusal = |service: &InferenceService, settings: &Settings| {
         validate(service, &Observed::default(), settings).unwrap_err()
     };
-    let hub = refusal(
-        &service(&json!({"model": {"uri": "hf://Qwen/Qwen3-8B"}})),
-        &settings(),
-    );
-    assert_eq!(hub.reason, InvalidSpec);
-    assert!(
-        hub.message.contains("cannot download") && hub.message.contains("pvc://"),
-        "{hub:?}"
-    );
+    let mut unknown = service(&json!({"model": {"uri": "builtin://demo"}}));
+    unknown.spec.model.uri = "builtin://other".into();
+    assert_eq!(refusal(&unknown, &settings()).reason, InvalidSpec);
     let no_gpu = Settings {
         images: Images {
             gpu: None,
@@ -257,8 +349,10 @@ proptest! {
             "pod": {"labels": labels},
         });
         let bytes = |children: &Children| {
-            let Children { deployment, service, service_account, disruption_budget } = children;
-            json!([deployment, service, service_account, disruption_budget]).to_string()
+            let Children {
+                deployment, service, service_account, disruption_budget, cache_claim,
+            } = children;
+            json!([deployment, service, service_account, disruption_budget, cache_claim]).to_string()
         };
         let first = children(&spec);
         prop_assert_eq!(bytes(&first), bytes(&children(&spec)));

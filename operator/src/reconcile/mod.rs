@@ -6,8 +6,10 @@ mod build;
 mod observe;
 mod pin;
 mod pod;
+mod progress;
 mod readiness;
 mod report;
+mod source;
 mod status;
 mod unreadable;
 mod validate;
@@ -23,10 +25,12 @@ use kube::{Client, runtime::events::Recorder};
 pub use apply::{Applied, ApplyError, Written};
 pub use build::{Children, build};
 pub use observe::{ObserveError, Observed, observe};
+pub use progress::{ASK_INTERVAL, Asked, Progress};
 pub use report::ReportError;
+pub use source::{Credentials, Download, Source};
 pub use status::status;
 pub use unreadable::report_unreadable;
-pub use validate::{LocalSource, Refusal, Validated, validate};
+pub use validate::{Refusal, Validated, validate};
 
 use crate::{leader::Leadership, metrics::Metrics};
 
@@ -60,6 +64,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What was written last, so that a steady state needs no write.
     pub written: Written,
+    /// What pods said of how far they are.
+    pub asked: Asked,
 }
 
 /// What a reconcile came to.
@@ -111,6 +117,7 @@ pub async fn reconcile(
     let observed = observe(&ctx.client, service).await?;
     let validated = validate(service, &observed, &ctx.settings);
     let children = validated.map(|valid| build(&valid, &observed));
-    let applied = apply::apply(ctx, service, observed, children).await?;
+    let mut applied = apply::apply(ctx, service, observed, children).await?;
+    applied.progress = ctx.asked.newest(&applied.pods).await;
     Ok(report::report(ctx, service, &applied).await?)
 }

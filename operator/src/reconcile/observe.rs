@@ -19,8 +19,10 @@ pub struct Observed {
     pub service_account: Option<ServiceAccount>,
     /// Its PodDisruptionBudget.
     pub disruption_budget: Option<PodDisruptionBudget>,
-    /// The volume claim of a `pvc://` source.
+    /// The volume claim that a `pvc://` source or `spec.cache.claimName` names.
     pub claim: Option<PersistentVolumeClaim>,
+    /// The claim of the service's own name.
+    pub cache_claim: Option<PersistentVolumeClaim>,
     /// Pods that its selector selects and a controller made, newest first.
     pub pods: Vec<Pod>,
 }
@@ -58,12 +60,12 @@ pub async fn observe(
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
 
-    let claim = match ModelSource::parse(&service.spec.model.uri) {
-        Some(ModelSource::Claim { claim, .. }) => claims
+    let claim = match named_claim(service) {
+        Some(claim) => claims
             .get_opt(&claim)
             .await
             .map_err(failed("PersistentVolumeClaim"))?,
-        _ => None,
+        None => None,
     };
     let selected = ListParams::default().labels(&selector_text(name));
     let mut pods = pods.list(&selected).await.map_err(failed("Pods"))?.items;
@@ -96,6 +98,19 @@ pub async fn observe(
             .await
             .map_err(failed("PodDisruptionBudget"))?,
         claim,
+        cache_claim: claims
+            .get_opt(name)
+            .await
+            .map_err(failed("PersistentVolumeClaim"))?,
         pods,
     })
+}
+
+/// The volume claim that the specification names, made by someone else.
+pub(super) fn named_claim(service: &InferenceService) -> Option<String> {
+    let spec = &service.spec;
+    match ModelSource::parse(&spec.model.uri) {
+        Some(ModelSource::Claim { claim, .. }) => Some(claim),
+        _ => spec.cache.as_ref()?.claim_name.clone(),
+    }
 }

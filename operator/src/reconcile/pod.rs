@@ -5,22 +5,20 @@ use std::collections::BTreeMap;
 use candela_crds::{
     Auth, InferenceServiceSpec, PodSettings, SecretKeyRef,
     names::{
-        API_KEYS_FOLDER, ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME, MODELS_FOLDER,
-        NON_ROOT_ID, child_labels,
+        API_KEYS_FOLDER, ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME, NON_ROOT_ID, child_labels,
     },
 };
 use candela_flags::{DrainSeconds, EngineFlags};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, KeyToPath,
-        Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-        PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext,
-        SleepAction, Volume, VolumeMount,
+        Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction, Volume, VolumeMount,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::{LocalSource, Validated};
+use super::Validated;
 
 const STARTUP_SECONDS: i32 = 1800;
 const DRAIN: DrainSeconds = DrainSeconds::of::<60>();
@@ -60,6 +58,7 @@ pub(super) fn pod_template(valid: &Validated<'_>, image: &str) -> PodTemplateSpe
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(Drain::of(valid).kill_after_seconds()),
             security_context: Some(pod_security()),
+            init_containers: valid.source.init_containers(&valid.service.spec, image),
             containers: vec![engine(valid, image)],
             volumes: Some(volumes(valid)),
             node_selector,
@@ -86,12 +85,7 @@ pub(super) fn startup_seconds(spec: &InferenceServiceSpec) -> i32 {
 /// The engine's flags that the specification's fields stand for.
 pub(super) fn engine_flags(valid: &Validated<'_>) -> EngineFlags {
     let spec = &valid.service.spec;
-    let mut flags = EngineFlags::for_model(match &valid.source {
-        LocalSource::BuiltinDemo => spec.model.uri.clone(),
-        LocalSource::Claim { path, .. } => format!("{MODELS_FOLDER}/{path}")
-            .trim_end_matches('/')
-            .to_owned(),
-    });
+    let mut flags = EngineFlags::for_model(valid.source.engine_model(spec));
     flags.served_model_name = vec![served_name(valid).to_owned()];
     if let Some(engine) = &spec.engine {
         flags.max_model_len = engine.context_length;
@@ -208,16 +202,7 @@ fn volumes(valid: &Validated<'_>) -> Vec<Volume> {
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Default::default()
     }];
-    if let LocalSource::Claim { claim, .. } = &valid.source {
-        volumes.push(Volume {
-            name: "models".to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: claim.clone(),
-                read_only: Some(true),
-            }),
-            ..Default::default()
-        });
-    }
+    volumes.extend(valid.source.volumes(valid.name, &valid.service.spec));
     if let Some(SecretKeyRef { name, key }) = api_keys(&valid.service.spec) {
         volumes.push(Volume {
             name: "api-keys".to_owned(),
@@ -238,20 +223,21 @@ fn volumes(valid: &Validated<'_>) -> Vec<Volume> {
 }
 
 fn volume_mounts(valid: &Validated<'_>) -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..Default::default()
-    };
     let mut mounts = vec![mount("tmp", "/tmp", false)];
-    if matches!(valid.source, LocalSource::Claim { .. }) {
-        mounts.push(mount("models", MODELS_FOLDER, true));
-    }
+    mounts.extend(valid.source.engine_mounts());
     if valid.service.spec.auth.is_some() {
         mounts.push(mount("api-keys", API_KEYS_FOLDER, true));
     }
     mounts
+}
+
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..Default::default()
+    }
 }
 
 fn pod_security() -> PodSecurityContext {
@@ -269,7 +255,7 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
-fn container_security() -> SecurityContext {
+pub(super) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),

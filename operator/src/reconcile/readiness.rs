@@ -1,6 +1,10 @@
 //! Why a pod does not answer, read from its status. Pure.
 
-use candela_crds::{ReadyReason, names::ENGINE_CONTAINER};
+use candela_crds::{
+    ReadyReason,
+    names::{DOWNLOAD_CONTAINER, ENGINE_CONTAINER},
+};
+use candela_flags::{PullFailed, PullFailure, PullReport};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
@@ -50,7 +54,51 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
         };
         return Some((reason, format!("pod {name} cannot be placed: {message}")));
     }
+    let evicted = pod.status.as_ref().filter(|status| {
+        status.phase.as_deref() == Some("Failed") && status.reason.as_deref() == Some("Evicted")
+    });
+    if let Some(message) = evicted.and_then(|status| status.message.as_deref()) {
+        let disk = ["ephemeral", "emptydir", "disk"];
+        let disk = disk
+            .iter()
+            .any(|word| message.to_lowercase().contains(word));
+        let reason = match disk {
+            true => ReadyReason::DiskFull,
+            false => ReadyReason::InsufficientCapacity,
+        };
+        return Some((reason, format!("pod {name} was evicted: {message}")));
+    }
+    if download(pod).is_some() && pulled(pod).is_none() {
+        return download_obstacle(pod);
+    }
     let container = engine(pod)?;
+    cannot_start(&name, container)
+        .or_else(|| Some(death(&name, terminated(container)?, startup_seconds)))
+}
+
+/// What stands in the way of the pod's download, if it has one that is not done.
+pub(super) fn download_obstacle(pod: &Pod) -> Option<(ReadyReason, String)> {
+    let container = download(pod).filter(|_| pulled(pod).is_none())?;
+    let name = pod.name_any();
+    cannot_start(&name, container).or_else(|| Some(failed_download(&name, terminated(container)?)))
+}
+
+/// Seconds from the start of the engine's container to the pod's being ready, which Kubernetes tells whole.
+pub(super) fn load_seconds(pod: &Pod) -> Option<f64> {
+    let running = engine(pod)?.state.as_ref()?.running.as_ref()?;
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready")?;
+    let (from, to) = (
+        &running.started_at.as_ref()?.0,
+        &ready.last_transition_time.as_ref()?.0,
+    );
+    Some(to.duration_since(*from).as_secs_f64().max(0.0))
+}
+
+/// Why a container is not even started.
+fn cannot_start(name: &str, container: &ContainerStatus) -> Option<(ReadyReason, String)> {
     let waiting = container
         .state
         .as_ref()
@@ -70,8 +118,36 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
         let message = format!("pod {name} cannot start its container: {why}: {detail}");
         return Some((ReadyReason::CrashLoop, message));
     }
-    let ended = terminated(container)?;
-    Some(death(&name, ended, startup_seconds))
+    None
+}
+
+/// Why a download ended: by its own report, or by how it was ended.
+fn failed_download(pod: &str, ended: &ContainerStateTerminated) -> (ReadyReason, String) {
+    let words = ended.message.as_deref().unwrap_or_default();
+    let report = PullReport::of_line(words).and_then(|report| report.failed);
+    let Some(PullFailed { kind, message }) = report else {
+        let (reason, message) = death(pod, ended, i32::MAX);
+        let reason = match reason {
+            ReadyReason::CrashLoop => ReadyReason::DownloadFailed,
+            other => other,
+        };
+        return (reason, message.replacen("the engine", "the download", 1));
+    };
+    let reason = match kind {
+        PullFailure::Unauthorized => ReadyReason::DownloadUnauthorized,
+        PullFailure::NotFound => ReadyReason::ModelNotFound,
+        PullFailure::DiskFull => ReadyReason::DiskFull,
+        PullFailure::Other => ReadyReason::DownloadFailed,
+    };
+    let more = match kind {
+        PullFailure::Unauthorized => "; spec.model.secretRef names the Secret with the credentials",
+        PullFailure::DiskFull => "; spec.cache.size is the size of the cache",
+        PullFailure::NotFound | PullFailure::Other => "",
+    };
+    (
+        reason,
+        format!("pod {pod} cannot download the model: {message}{more}"),
+    )
 }
 
 fn death(
@@ -124,10 +200,32 @@ fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> 
     })
 }
 
+/// What the pod's download brought, once it is done.
+pub(super) fn pulled(pod: &Pod) -> Option<PullReport> {
+    let ended = download(pod)?.state.as_ref()?.terminated.as_ref()?;
+    let report = PullReport::of_line(ended.message.as_deref().unwrap_or_default());
+    // Whatever it wrote: the engine starts.
+    (ended.exit_code == 0).then(|| {
+        report.unwrap_or(PullReport {
+            model: String::new(),
+            seconds: 0.0,
+            pulled: None,
+            failed: None,
+        })
+    })
+}
+
+/// Whether the pod's download runs.
+pub(super) fn is_downloading(pod: &Pod) -> bool {
+    let state = download(pod).and_then(|container| container.state.as_ref());
+    state.is_some_and(|state| state.running.is_some())
+}
+
 /// Where the pod is on its way to being ready.
 pub(super) fn phase(pod: &Pod) -> &'static str {
     let state = engine(pod).and_then(|container| container.state.as_ref());
     match state {
+        _ if is_downloading(pod) => "downloads the model",
         Some(state) if state.running.is_some() => "loads the model",
         _ if pod
             .spec
@@ -138,6 +236,13 @@ pub(super) fn phase(pod: &Pod) -> &'static str {
         }
         _ => "waits for a node",
     }
+}
+
+fn download(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    containers
+        .iter()
+        .find(|container| container.name == DOWNLOAD_CONTAINER)
 }
 
 fn engine(pod: &Pod) -> Option<&ContainerStatus> {

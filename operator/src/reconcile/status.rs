@@ -2,8 +2,8 @@
 //! the same status, and a time moves only when a condition's status does.
 
 use candela_crds::{
-    AcceptedReason, ConditionType, InferenceService, InferenceServiceStatus, ModelReason,
-    ModelSource, ModelStatus, ProgressingReason, ReadyReason, Stats,
+    AcceptedReason, ColdStart, ConditionType, InferenceService, InferenceServiceStatus,
+    ModelReason, ModelSource, ModelStatus, ProgressingReason, ReadyReason, Stats,
     names::{ENGINE_CONTAINER, selector_text},
 };
 use candela_flags::{owner_of, parse_engine_flags};
@@ -14,9 +14,13 @@ use k8s_openapi::{
 };
 
 use super::{
-    Applied, Refusal,
+    Applied, Progress, Refusal,
+    observe::named_claim,
     pod::startup_seconds,
-    readiness::{is_leaving, is_ready, obstacle, phase},
+    readiness::{
+        download_obstacle, is_downloading, is_leaving, is_ready, load_seconds, obstacle, phase,
+        pulled,
+    },
 };
 
 /// The status of `service`, whose children are `applied`, at time `now`.
@@ -50,7 +54,6 @@ pub fn status(
         .into_iter()
         .map(|(kind, verdict)| verdict.into_condition(kind, generation, &before.conditions, now))
         .collect();
-    let loaded = applied.pods.iter().any(is_ready);
     let served = service.spec.model.name.as_deref().unwrap_or(name);
     InferenceServiceStatus {
         observed_generation: generation,
@@ -62,15 +65,43 @@ pub fn status(
         updated_replicas: counts.updated,
         selector: Some(selector_text(name)),
         image: image(applied),
-        model: Some(ModelStatus {
-            name: Some(served.to_owned()),
-            progress: loaded.then(|| "100%".to_owned()),
-            ..Default::default()
-        }),
-        cold_start: before.cold_start,
+        model: Some(model_status(applied, served, before.model)),
+        cold_start: cold_start(applied).or(before.cold_start),
         stats: running(applied).and_then(stats_in_effect),
         conditions,
     }
+}
+
+fn model_status(applied: &Applied, served: &str, before: Option<ModelStatus>) -> ModelStatus {
+    let before = before.unwrap_or_default();
+    let pulled = applied.pods.iter().find_map(|pod| pulled(pod)?.pulled);
+    let progress = match &applied.progress {
+        Some(progress) => progress.percent(),
+        None => (applied.pods.iter().any(is_ready)).then(|| "100%".to_owned()),
+    };
+    ModelStatus {
+        name: Some(served.to_owned()),
+        revision: pulled
+            .as_ref()
+            .map(|pulled| pulled.version.clone())
+            .or(before.revision),
+        size_bytes: pulled
+            .and_then(|pulled| i64::try_from(pulled.bytes).ok())
+            .or(before.size_bytes),
+        progress,
+    }
+}
+
+/// Of the newest pod that has been through it.
+fn cold_start(applied: &Applied) -> Option<ColdStart> {
+    let pod = applied.pods.iter().find(|pod| is_ready(pod))?;
+    let download_seconds = pulled(pod).and_then(|report| report.pulled.map(|_| report.seconds));
+    let load_seconds = load_seconds(pod);
+    (download_seconds.is_some() || load_seconds.is_some()).then_some(ColdStart {
+        download_seconds,
+        load_seconds,
+        ..Default::default()
+    })
 }
 
 /// The counts of a Deployment's status.
@@ -233,7 +264,14 @@ fn ready(service: &InferenceService, applied: &Applied, counts: &Counts) -> Verd
                         format!("{tally}; pods of the old specification are being replaced");
                     (ReadyReason::RollingOut, message)
                 }
-                false => (ReadyReason::Loading, format!("{tally}{}", slowest(applied))),
+                false => {
+                    let downloads = applied.pods.iter().any(is_downloading) && ready == 0;
+                    let reason = match downloads {
+                        true => ReadyReason::Downloading,
+                        false => ReadyReason::Loading,
+                    };
+                    (reason, format!("{tally}{}", slowest(applied)))
+                }
             }
         });
     Verdict::no(reason.as_str(), message)
@@ -267,8 +305,10 @@ fn why_not_ready(
 }
 
 fn missing_claim(service: &InferenceService, applied: &Applied) -> Option<String> {
-    let Some(ModelSource::Claim { claim, .. }) = ModelSource::parse(&service.spec.model.uri) else {
-        return None;
+    let claim = named_claim(service)?;
+    let field = match ModelSource::parse(&service.spec.model.uri) {
+        Some(ModelSource::Claim { .. }) => "spec.model.uri",
+        _ => "spec.cache.claimName",
     };
     let phase = applied
         .claim
@@ -276,7 +316,7 @@ fn missing_claim(service: &InferenceService, applied: &Applied) -> Option<String
         .map(|claim| claim.status.clone().unwrap_or_default().phase);
     match phase {
         None => Some(format!(
-            "spec.model.uri names the volume claim {claim}, which does not exist"
+            "{field} names the volume claim {claim}, which does not exist"
         )),
         Some(phase) if phase.as_deref() == Some("Lost") => {
             Some(format!("the volume of claim {claim} is lost"))
@@ -292,7 +332,9 @@ fn slowest(applied: &Applied) -> String {
         .find(|pod| !is_ready(pod) && !is_leaving(pod));
     waiting.map_or_else(String::new, |pod| {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        format!("; pod {name} {}", phase(pod))
+        let percent = applied.progress.as_ref().and_then(Progress::percent);
+        let percent = percent.map_or_else(String::new, |percent| format!(", {percent}"));
+        format!("; pod {name} {}{percent}", phase(pod))
     })
 }
 
@@ -312,6 +354,14 @@ fn model_available(service: &InferenceService, applied: &Applied) -> Verdict {
     }
     if let Some(message) = missing_claim(service, applied) {
         return Verdict::no(ModelReason::VolumeUnavailable.as_str(), message);
+    }
+    let failed = applied.pods.iter().find_map(download_obstacle);
+    if let Some((_, message)) = failed {
+        return Verdict::no(ModelReason::DownloadFailed.as_str(), message);
+    }
+    if applied.pods.iter().any(is_downloading) {
+        let message = "a pod downloads the model";
+        return Verdict::unknown(ModelReason::Downloading.as_str(), message);
     }
     Verdict::unknown(
         ModelReason::NotLoaded.as_str(),

@@ -248,3 +248,98 @@ fn a_refused_specification_says_so_and_pods_speak_for_themselves() {
     assert_eq!(condition(&nothing, "Ready").1, "NotAccepted");
     assert_eq!(nothing.url, None);
 }
+
+/// A pod whose download is in this state, and was in that one before.
+fn downloading(state: Value, last: Value) -> Pod {
+    pod(json!({
+        "podIP": "10.0.0.1",
+        "conditions": [{"type": "Ready", "status": "False"}],
+        "initContainerStatuses": [{"name": "download", "image": "engine:1", "imageID": "", "ready": false,
+                                   "restartCount": 1, "state": state, "lastState": last}],
+    }))
+}
+
+fn hub_service() -> InferenceService {
+    let mut service = service();
+    service.spec.model.uri = "hf://org/repo".into();
+    service
+}
+
+#[test]
+fn a_download_is_told_by_how_far_it_is() {
+    let running = json!({"running": {"startedAt": "2027-01-15T08:00:00Z"}});
+    let mut applied = applied(
+        deployment(1, 1, 1, 0),
+        vec![downloading(running, json!({}))],
+    );
+    applied.progress = Some(Progress {
+        phase: "downloading".into(),
+        bytes_done: 47,
+        bytes_total: 100,
+    });
+    let status = status(&hub_service(), &applied, at(NOON));
+    let (ready, reason, message) = condition(&status, "Ready");
+    assert_eq!((&*ready, &*reason), ("False", "Downloading"));
+    assert!(
+        message.ends_with("pod demo-1 downloads the model, 45%"),
+        "{message}"
+    );
+    assert_eq!(status.model.unwrap().progress.as_deref(), Some("45%"));
+}
+
+#[test]
+fn a_download_that_failed_is_named_by_its_own_report() {
+    for (kind, reason) in [
+        ("unauthorized", "DownloadUnauthorized"),
+        ("not_found", "ModelNotFound"),
+        ("disk_full", "DiskFull"),
+        ("other", "DownloadFailed"),
+    ] {
+        let report = json!({"model": "hf://org/repo", "seconds": 0.2,
+                            "failed": {"kind": kind, "message": "the hub said no"}});
+        let ended = json!({"terminated": {"exitCode": 1, "message": report.to_string()}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let applied = applied(deployment(1, 1, 1, 0), vec![downloading(waiting, ended)]);
+        let status = status(&hub_service(), &applied, at(NOON));
+        let (_, found, message) = condition(&status, "Ready");
+        assert_eq!(found, reason);
+        assert!(message.contains("the hub said no"), "{message}");
+        let (available, found, _) = condition(&status, "ModelAvailable");
+        assert_eq!((&*available, &*found), ("False", "DownloadFailed"));
+    }
+    let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    let applied = applied(deployment(1, 1, 1, 0), vec![downloading(killed, json!({}))]);
+    let (_, reason, message) = condition(&status(&hub_service(), &applied, at(NOON)), "Ready");
+    assert_eq!(reason, "OutOfMemory");
+    assert!(message.starts_with("the download in pod"), "{message}");
+}
+
+#[test]
+fn what_was_downloaded_stays_in_the_status() {
+    let report = json!({"model": "hf://org/repo", "seconds": 41.25,
+                        "pulled": {"version": "7c41", "bytes": 1000}});
+    let ready = pod(json!({
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2027-01-15T08:00:05Z"}],
+        "containerStatuses": [{"name": "engine", "image": "engine:1", "imageID": "", "ready": true, "restartCount": 0,
+                               "state": {"running": {"startedAt": "2027-01-15T08:00:02Z"}}}],
+        "initContainerStatuses": [{"name": "download", "image": "engine:1", "imageID": "", "ready": true,
+                                   "restartCount": 0,
+                                   "state": {"terminated": {"exitCode": 0, "message": report.to_string()}}}],
+    }));
+    let mut service = hub_service();
+    let first = status(
+        &service,
+        &applied(deployment(1, 1, 1, 1), vec![ready]),
+        at(NOON),
+    );
+    let model = first.model.clone().unwrap();
+    assert_eq!(model.revision.as_deref(), Some("7c41"));
+    assert_eq!(model.size_bytes, Some(1000));
+    let cold_start = first.cold_start.clone().unwrap();
+    assert_eq!(cold_start.download_seconds, Some(41.25));
+    assert_eq!(cold_start.load_seconds, Some(3.0));
+    service.status = Some(first);
+    let scaled_down = status(&service, &applied(deployment(0, 0, 0, 0), vec![]), at(NOON));
+    assert_eq!(scaled_down.model.unwrap().revision.as_deref(), Some("7c41"));
+    assert_eq!(scaled_down.cold_start, Some(cold_start));
+}

@@ -1,10 +1,10 @@
 //! Whether a specification can be carried out, given what is in the cluster. Pure. The rules between
 //! fields are the API's; here they meet stored objects that are older than a rule.
 
-use candela_crds::{AcceptedReason, InferenceService, ModelSource, broken};
+use candela_crds::{AcceptedReason, InferenceService, broken};
 use kube::{Resource, ResourceExt};
 
-use super::Observed;
+use super::{Observed, Source};
 use crate::reconcile::Settings;
 
 /// A specification that can be carried out. Only [`validate`] makes one, and only from it children
@@ -20,23 +20,9 @@ pub struct Validated<'a> {
     /// Its identity, for owner references.
     pub uid: &'a str,
     /// Where its model comes from.
-    pub source: LocalSource,
+    pub source: Source,
     /// The image to use if one has to be chosen now.
     pub image: String,
-}
-
-/// A source that needs no download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalSource {
-    /// Compiled into the engine.
-    BuiltinDemo,
-    /// A folder of a volume claim.
-    Claim {
-        /// Name of the claim.
-        claim: String,
-        /// Folder in it; empty for its root.
-        path: String,
-    },
 }
 
 /// Why a specification is not carried out.
@@ -48,7 +34,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Checks `service` against the rules, the sources of this version, and the names in the cluster.
+/// Checks `service` against the rules and the names in the cluster.
 ///
 /// # Errors
 /// The [`Refusal`] to report; nothing may be written to the children then.
@@ -67,17 +53,10 @@ pub fn validate<'a>(
         let messages: Vec<&str> = rules.iter().map(|rule| rule.message.as_str()).collect();
         return refuse(stats.unwrap_or(first).reason, messages.join("; "));
     }
-    let source = match ModelSource::parse(&service.spec.model.uri) {
-        Some(ModelSource::BuiltinDemo) => LocalSource::BuiltinDemo,
-        Some(ModelSource::Claim { claim, path }) => LocalSource::Claim { claim, path },
-        _ => {
-            let message = format!(
-                "this version of Candela cannot download models yet, so {} cannot be served: put \
-                 the model on a volume and use pvc://claim/path, or use builtin://demo",
-                service.spec.model.uri
-            );
-            return refuse(AcceptedReason::InvalidSpec, message);
-        }
+    let Some(source) = Source::of(&service.spec) else {
+        let uri = &service.spec.model.uri;
+        let message = format!("spec.model.uri: {uri} has no form that this version knows");
+        return refuse(AcceptedReason::InvalidSpec, message);
     };
     let chosen = service
         .spec
@@ -123,8 +102,10 @@ fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<Stri
         service: k8s_service,
         service_account,
         disruption_budget,
+        cache_claim: claim,
         ..
     } = observed;
+    let own_claim = service.spec.makes_cache_claim();
     let foreign = [
         foreign(service, deployment.as_ref()),
         foreign(service, k8s_service.as_ref()),
@@ -135,6 +116,7 @@ fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<Stri
                 .as_ref()
                 .filter(|_| service.spec.replicas.get() > 1),
         ),
+        foreign(service, claim.as_ref().filter(|_| own_claim)),
     ];
     let kind = foreign.into_iter().flatten().next()?;
     let name = service.metadata.name.as_deref().unwrap_or_default();

@@ -9,7 +9,7 @@ use candela_crds::InferenceService;
 use candela_operator::{
     leader::Leadership,
     metrics::Metrics,
-    reconcile::{Context, Images, ReconcileError, Reconciled, Settings, Written, reconcile},
+    reconcile::{Asked, Context, Images, ReconcileError, Reconciled, Settings, Written, reconcile},
 };
 use fake::Fake;
 use kube::runtime::events::{Recorder, Reporter};
@@ -39,6 +39,7 @@ fn context(fake: &Fake, image: &str) -> Context {
         metrics: Metrics::new().unwrap(),
         recorder: Recorder::new(client.clone(), reporter),
         written: Written::default(),
+        asked: Asked::default(),
         client,
     }
 }

@@ -1,4 +1,4 @@
-//! A few requests to the engine on this machine: HTTP/1 over a fresh connection each.
+//! A few requests to an engine: HTTP/1 over a fresh connection each.
 
 use std::net::SocketAddr;
 

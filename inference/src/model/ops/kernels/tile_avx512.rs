@@ -15,6 +15,10 @@ use super::tile::{Product, RowLayout, TILE};
 const MOST_ROWS: usize = 12;
 /// Rows whose sums over one tile the registers hold.
 const MOST_INTERLEAVED_ROWS: usize = 24;
+/// Rows so few that the sums over one tile alone would wait for each other.
+const FEWEST_ROWS: usize = 4;
+/// Tiles that so few rows meet at once.
+const MOST_TILES: usize = 4;
 
 /// See `Packed::accumulate`. Only where avx512f and avx512bf16 are.
 pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_stride: usize) {
@@ -33,6 +37,7 @@ pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_str
     while tile < product.tiles {
         let left = product.tiles - tile;
         let tiles = match product.layout {
+            RowLayout::Interleaved if rows <= FEWEST_ROWS && left >= MOST_TILES => MOST_TILES,
             // One stream from memory for a thread is as fast as several, and the sums of many rows fit.
             RowLayout::Interleaved => 1,
             RowLayout::Apart(_) if left >= 2 => 2,
@@ -57,7 +62,7 @@ pub(super) fn accumulate(product: &Product<'_, bf16>, sums: &mut [f32], sums_str
             unsafe {
                 match product.layout {
                     RowLayout::Apart(_) => dispatch(&part, rows, tiles),
-                    RowLayout::Interleaved => dispatch_interleaved(&part, rows),
+                    RowLayout::Interleaved => dispatch_interleaved(&part, rows, tiles),
                 }
             }
         }
@@ -152,61 +157,76 @@ unsafe fn held<const R: usize, const N: usize>(part: &Part) {
 }
 
 /// # Safety
-/// As for [`held_interleaved`], with so many rows.
+/// As for [`held_interleaved`], with so many rows and tiles.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn dispatch_interleaved(part: &Part, rows: usize) {
+unsafe fn dispatch_interleaved(part: &Part, rows: usize, tiles: usize) {
     macro_rules! by_rows {
-        ($($rows:literal)*) => {
+        ($tiles:literal: $($rows:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
-                $($rows => unsafe { held_interleaved::<$rows>(part) },)*
+                $($rows => unsafe { held_interleaved::<$rows, $tiles>(part) },)*
                 _ => unreachable!("rows are dealt out in parts of at most MOST_INTERLEAVED_ROWS"),
             }
         };
     }
-    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+    match tiles {
+        MOST_TILES => by_rows!(4: 1 2 3 4),
+        _ => by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24),
+    }
 }
 
-/// One tile, with rows that lie side by side: what they have for a pair of `K` is in a line of the cache or two.
+/// With rows that lie side by side: what they have for a pair of `K` is in a line of the cache or two.
 ///
 /// # Safety
-/// The processor has avx512f and avx512bf16; `R` numbers of two can be read at `x`, `pairs` times, and so many pairs at `w`; `R` rows
-/// of 16 sums can be written at `sums`; each with its stride.
+/// The processor has avx512f and avx512bf16; `R` numbers of two can be read at `x`, `pairs` times, and so many pairs of `N` tiles at `w`;
+/// `R` rows of `N · 16` sums can be written at `sums`; each with its stride.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn held_interleaved<const R: usize>(part: &Part) {
+unsafe fn held_interleaved<const R: usize, const N: usize>(part: &Part) {
     let &Part {
         x,
         group_stride,
         w,
+        tile_stride,
         pairs,
         ahead,
         sums,
         sums_stride,
         ..
     } = part;
-    let mut held = [_mm512_setzero_ps(); R];
+    let mut held = [[_mm512_setzero_ps(); N]; R];
     for (row, held) in held.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *held = unsafe { _mm512_loadu_ps(sums.add(row * sums_stride)) };
+        for (tile, held) in held.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *held = unsafe { _mm512_loadu_ps(sums.add(row * sums_stride + tile * TILE)) };
+        }
     }
     for pair in 0..pairs {
-        // SAFETY: the caller's promise; prefetching may look anywhere.
-        let (tile, x) = unsafe {
-            let at = w.add(pair * 2 * TILE);
-            // To the second cache: so far ahead that the first would lose it again.
-            _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_offset(ahead));
-            let tile = pairs_of(_mm512_loadu_si512(at.cast()));
-            (tile, x.add(pair * group_stride).cast::<i32>())
-        };
+        let mut tiles = [pairs_of(_mm512_setzero_si512()); N];
+        for (tile, value) in tiles.iter_mut().enumerate() {
+            // SAFETY: the caller's promise; prefetching may look anywhere.
+            unsafe {
+                let at = w.add(tile * tile_stride + pair * 2 * TILE);
+                // To the second cache: so far ahead that the first would lose it again.
+                _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_offset(ahead));
+                *value = pairs_of(_mm512_loadu_si512(at.cast()));
+            }
+        }
+        // SAFETY: the caller's promise.
+        let x = unsafe { x.add(pair * group_stride).cast::<i32>() };
         for (row, held) in held.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
             let both = unsafe { x.add(row).read_unaligned() };
-            *held = _mm512_dpbf16_ps(*held, tile, pairs_of(_mm512_set1_epi32(both)));
+            let both = pairs_of(_mm512_set1_epi32(both));
+            for (held, tile) in held.iter_mut().zip(&tiles) {
+                *held = _mm512_dpbf16_ps(*held, *tile, both);
+            }
         }
     }
     for (row, held) in held.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_storeu_ps(sums.add(row * sums_stride), *held) };
+        for (tile, held) in held.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_storeu_ps(sums.add(row * sums_stride + tile * TILE), *held) };
+        }
     }
 }
 

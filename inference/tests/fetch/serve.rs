@@ -39,6 +39,24 @@ fn listening(mut running: Running) -> (Running, SocketAddr) {
     )
 }
 
+fn progress(address: SocketAddr) -> Value {
+    serde_json::from_str(&net::get(address, "/progress").1).unwrap()
+}
+
+/// What is said of a download once half of these bytes are here.
+fn half_of(size: usize, address: SocketAddr) -> Value {
+    until("half of it is here", || {
+        progress(address)["bytes_done"].as_u64().unwrap() >= size as u64 / 2
+    });
+    let seen = progress(address);
+    assert_eq!(seen["phase"], "downloading");
+    assert!(
+        seen["bytes_total"].as_u64().unwrap() >= size as u64,
+        "{seen}"
+    );
+    seen
+}
+
 fn answer(address: SocketAddr) -> Value {
     let question = json!({
         "model": "demo", "temperature": 0,
@@ -56,16 +74,7 @@ fn a_model_from_a_hub_is_served_and_its_download_can_be_watched() {
     hub.fail(WEIGHTS, &[Fault::Stall(size / 2)]);
     let machine = Machine::with_hub(&hub);
     let (_first, address) = serve(&machine, MODEL);
-    let progress = || -> Value { serde_json::from_str(&net::get(address, "/progress").1).unwrap() };
-    until("half of it is here", || {
-        progress()["bytes_done"].as_u64().unwrap() >= size as u64 / 2
-    });
-    let seen = progress();
-    assert_eq!(seen["phase"], "downloading");
-    assert!(
-        seen["bytes_total"].as_u64().unwrap() >= size as u64,
-        "{seen}"
-    );
+    let seen = half_of(size, address);
     assert_eq!(
         (
             net::get(address, "/health").0,
@@ -81,7 +90,7 @@ fn a_model_from_a_hub_is_served_and_its_download_can_be_watched() {
     assert!(metrics.lines().any(|line| line == total), "{metrics}");
     hub.release();
     until("ready", || net::get(address, "/ready").0 == 200);
-    assert_eq!(progress()["phase"], "ready");
+    assert_eq!(progress(address)["phase"], "ready");
     let said = answer(address);
     assert!(said.as_str().unwrap().len() > 3, "{said}");
     // The same words as the model that is compiled in, and without the hub as well.
@@ -113,16 +122,7 @@ fn a_pull_can_be_watched() {
     let machine = Machine::with_hub(&hub);
     let args = ["pull", MODEL, "--listen=127.0.0.1:0", "--log-format=json"];
     let (mut pulling, address) = listening(machine.start(&args));
-    let progress = || -> Value { serde_json::from_str(&net::get(address, "/progress").1).unwrap() };
-    until("half of it is here", || {
-        progress()["bytes_done"].as_u64().unwrap() >= size as u64 / 2
-    });
-    let seen = progress();
-    assert_eq!(seen["phase"], "downloading");
-    assert!(
-        seen["bytes_total"].as_u64().unwrap() >= size as u64,
-        "{seen}"
-    );
+    half_of(size, address);
     hub.release();
     assert!(pulling.0.wait().unwrap().success());
 }

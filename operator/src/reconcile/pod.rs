@@ -11,14 +11,17 @@ use candela_crds::{
 use candela_flags::{DrainSeconds, EngineFlags};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, KeyToPath,
-        Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-        SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction, Volume, VolumeMount,
+        Capabilities, Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler,
+        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecurityContext,
+        SleepAction, Volume, VolumeMount,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::Validated;
+use super::{
+    Validated,
+    source::{empty, secret_file},
+};
 
 const STARTUP_SECONDS: i32 = 1800;
 const DRAIN: DrainSeconds = DrainSeconds::of::<60>();
@@ -26,8 +29,6 @@ const DRAIN: DrainSeconds = DrainSeconds::of::<60>();
 const GRACE_SECONDS_MAX: u64 = 5;
 /// Seconds between the end of the engine's shutdown and the kubelet's kill.
 const KILL_MARGIN_SECONDS: u64 = 5;
-/// Mode of mounted API keys: readable by the pod's group alone.
-const SECRET_MODE: i32 = 0o440;
 
 /// The template of a service's pods, running `image`.
 pub(super) fn pod_template(valid: &Validated<'_>, image: &str) -> PodTemplateSpec {
@@ -197,27 +198,10 @@ fn api_keys(spec: &InferenceServiceSpec) -> Option<&SecretKeyRef> {
 }
 
 fn volumes(valid: &Validated<'_>) -> Vec<Volume> {
-    let mut volumes = vec![Volume {
-        name: "tmp".to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Default::default()
-    }];
+    let mut volumes = vec![empty("tmp")];
     volumes.extend(valid.source.volumes(valid.name, &valid.service.spec));
     if let Some(SecretKeyRef { name, key }) = api_keys(&valid.service.spec) {
-        volumes.push(Volume {
-            name: "api-keys".to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(name.clone()),
-                default_mode: Some(SECRET_MODE),
-                items: Some(vec![KeyToPath {
-                    key: key.clone(),
-                    path: "keys".to_owned(),
-                    mode: None,
-                }]),
-                ..Default::default()
-            }),
-            ..Default::default()
-        });
+        volumes.push(secret_file("api-keys", name, key, "keys"));
     }
     volumes
 }

@@ -57,7 +57,7 @@ pub enum Credentials {
 const PLAIN_HTTP: &str = "--download-plain-http";
 /// Key of a Secret for pulling images.
 const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
-/// Mode of mounted credentials: readable by the pod's group alone.
+/// Mode of mounted Secrets: readable by the pod's group alone.
 const SECRET_MODE: i32 = 0o440;
 
 impl Source {
@@ -101,7 +101,12 @@ impl Source {
                 if let (Credentials::DockerConfig, Some(SecretRef { name })) =
                     (credentials, &spec.model.secret_ref)
                 {
-                    volumes.push(docker_config(name));
+                    volumes.push(secret_file(
+                        "download-secret",
+                        name,
+                        DOCKER_CONFIG_KEY,
+                        "config.json",
+                    ));
                 }
                 volumes
             }
@@ -230,7 +235,7 @@ fn claim_volume(name: &str, claim: &str, read_only: bool) -> Volume {
     }
 }
 
-fn empty(name: &str) -> Volume {
+pub(super) fn empty(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource::default()),
@@ -238,15 +243,16 @@ fn empty(name: &str) -> Volume {
     }
 }
 
-fn docker_config(secret: &str) -> Volume {
+/// A volume with one key of a Secret, as this file.
+pub(super) fn secret_file(name: &str, secret: &str, key: &str, file: &str) -> Volume {
     Volume {
-        name: "download-secret".to_owned(),
+        name: name.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.to_owned()),
             default_mode: Some(SECRET_MODE),
             items: Some(vec![KeyToPath {
-                key: DOCKER_CONFIG_KEY.to_owned(),
-                path: "config.json".to_owned(),
+                key: key.to_owned(),
+                path: file.to_owned(),
                 mode: None,
             }]),
             ..Default::default()

@@ -32,17 +32,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of a download without a server around it.
+    /// Of a download.
     pub(super) fn of_download(download: &DownloadProgress) -> Self {
         Self {
-            phase: DOWNLOADING,
+            phase: "downloading",
             bytes_done: download.bytes_done.load(Ordering::Relaxed),
             bytes_total: download.bytes_total.load(Ordering::Relaxed),
         }
     }
 }
-
-const DOWNLOADING: &str = "downloading";
 
 /// Which engine it is.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -77,17 +75,15 @@ pub(super) async fn progress(State(state): State<SharedState>) -> Response {
     let StartProgress { download, load } = state.progress.as_ref();
     let phase = state.phase();
     let downloading = phase == Phase::Loading && download.active.load(Ordering::Relaxed);
-    let (phase, done, total) = if downloading {
-        (DOWNLOADING, &download.bytes_done, &download.bytes_total)
-    } else {
-        (phase.as_str(), &load.bytes_done, &load.bytes_total)
+    let progress = match downloading {
+        true => Progress::of_download(download),
+        false => Progress {
+            phase: phase.as_str(),
+            bytes_done: load.bytes_done.load(Ordering::Relaxed),
+            bytes_total: load.bytes_total.load(Ordering::Relaxed),
+        },
     };
-    Json(Progress {
-        phase,
-        bytes_done: done.load(Ordering::Relaxed),
-        bytes_total: total.load(Ordering::Relaxed),
-    })
-    .into_response()
+    Json(progress).into_response()
 }
 
 /// The engine's version.

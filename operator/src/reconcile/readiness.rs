@@ -68,7 +68,7 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
         };
         return Some((reason, format!("pod {name} was evicted: {message}")));
     }
-    if download(pod).is_some() && pulled(pod).is_none() {
+    if download(pod).is_some_and(|container| success(container).is_none()) {
         return download_obstacle(pod);
     }
     let container = engine(pod)?;
@@ -78,7 +78,7 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
 
 /// What stands in the way of the pod's download, if it has one that is not done.
 pub(super) fn download_obstacle(pod: &Pod) -> Option<(ReadyReason, String)> {
-    let container = download(pod).filter(|_| pulled(pod).is_none())?;
+    let container = download(pod).filter(|container| success(container).is_none())?;
     let name = pod.name_any();
     cannot_start(&name, container).or_else(|| Some(failed_download(&name, terminated(container)?)))
 }
@@ -126,12 +126,19 @@ fn failed_download(pod: &str, ended: &ContainerStateTerminated) -> (ReadyReason,
     let words = ended.message.as_deref().unwrap_or_default();
     let report = PullReport::of_line(words).and_then(|report| report.failed);
     let Some(PullFailed { kind, message }) = report else {
-        let (reason, message) = death(pod, ended, i32::MAX);
-        let reason = match reason {
-            ReadyReason::CrashLoop => ReadyReason::DownloadFailed,
-            other => other,
+        let code = ended.exit_code;
+        let (reason, how) = match ended.reason.as_deref() {
+            Some("OOMKilled") => (
+                ReadyReason::OutOfMemory,
+                "needed more memory than its limit".to_owned(),
+            ),
+            _ => (
+                ReadyReason::DownloadFailed,
+                format!("ended with exit code {code}"),
+            ),
         };
-        return (reason, message.replacen("the engine", "the download", 1));
+        let words = after_colon(ended);
+        return (reason, format!("the download in pod {pod} {how}{words}"));
     };
     let reason = match kind {
         PullFailure::Unauthorized => ReadyReason::DownloadUnauthorized,
@@ -155,12 +162,7 @@ fn death(
     ended: &ContainerStateTerminated,
     startup_seconds: i32,
 ) -> (ReadyReason, String) {
-    let words = last_words(ended.message.as_deref().unwrap_or_default());
-    let words = if words.is_empty() {
-        String::new()
-    } else {
-        format!(": {words}")
-    };
+    let words = after_colon(ended);
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
             "the engine in pod {pod} needed more memory than its limit: raise \
@@ -200,19 +202,16 @@ fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> 
     })
 }
 
-/// What the pod's download brought, once it is done.
+/// What the pod's download brought, by its own report.
 pub(super) fn pulled(pod: &Pod) -> Option<PullReport> {
-    let ended = download(pod)?.state.as_ref()?.terminated.as_ref()?;
-    let report = PullReport::of_line(ended.message.as_deref().unwrap_or_default());
-    // Whatever it wrote: the engine starts.
-    (ended.exit_code == 0).then(|| {
-        report.unwrap_or(PullReport {
-            model: String::new(),
-            seconds: 0.0,
-            pulled: None,
-            failed: None,
-        })
-    })
+    let ended = download(pod).and_then(success)?;
+    PullReport::of_line(ended.message.as_deref().unwrap_or_default())
+}
+
+/// How a container ended that did what it was there for.
+fn success(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let ended = container.state.as_ref()?.terminated.as_ref()?;
+    (ended.exit_code == 0).then_some(ended)
 }
 
 /// Whether the pod's download runs.
@@ -258,6 +257,14 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
         .iter()
         .find(|condition| condition.type_ == kind)?;
     Some((&found.status, found.message.as_deref().unwrap_or_default()))
+}
+
+/// The last words of a container, behind a colon; nothing if it had none.
+fn after_colon(ended: &ContainerStateTerminated) -> String {
+    match last_words(ended.message.as_deref().unwrap_or_default()) {
+        "" => String::new(),
+        words => format!(": {words}"),
+    }
 }
 
 /// The end of what a container wrote: the cause of death is in the last lines.

@@ -99,7 +99,7 @@ impl WeightsCache {
     /// The weights, if they are there and whole. A damaged file is named in a warning.
     pub(super) fn find(&self) -> Option<CachedWeights> {
         let path = self.published();
-        let map = match options().read(true).open(&path).and_then(|file| map(&file)) {
+        let map = match self.mapped() {
             Ok(map) => map,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -188,11 +188,13 @@ impl WeightsCache {
     }
 
     fn is_whole(&self) -> bool {
-        let map = options()
-            .read(true)
-            .open(self.published())
-            .and_then(|file| map(&file));
-        map.is_ok_and(|map| file::read(&map, self.key).is_ok())
+        self.mapped()
+            .is_ok_and(|map| file::read(&map, self.key).is_ok())
+    }
+
+    fn mapped(&self) -> io::Result<Mmap> {
+        let file = options().read(true).open(self.published())?;
+        map(&file)
     }
 
     fn published(&self) -> PathBuf {

@@ -21,6 +21,8 @@ pub const SERVICE_PORT: u16 = 80;
 pub const IMAGE_ANNOTATION: &str = "inference.candela.dev/image";
 /// Annotation of the Deployment: digest of the fields that the choice was made for.
 pub const IMAGE_INPUTS_ANNOTATION: &str = "inference.candela.dev/image-inputs";
+/// Annotation of every child: digest of what the operator applied to it last.
+pub const APPLIED_ANNOTATION: &str = "inference.candela.dev/applied";
 /// Folder of the engine's container where a `pvc://` source is mounted.
 pub const MODELS_FOLDER: &str = "/models";
 /// Name of the init container that downloads a model.

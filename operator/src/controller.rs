@@ -6,34 +6,35 @@ use candela_crds::{
     InferenceService,
     names::{ENGINE_APP, FIELD_MANAGER},
 };
-use futures::StreamExt;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{Pod, Service, ServiceAccount},
-    policy::v1::PodDisruptionBudget,
-};
+use futures::{FutureExt, StreamExt, channel::mpsc};
+use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
+        WatchStreamExt,
         controller::{Action, Config, Controller},
-        reflector::ObjectRef,
+        reflector::{self, ObjectRef},
         watcher,
     },
 };
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::{
     backoff::Failures,
+    cache::{ServiceKey, Watched, relisting},
     metrics::Outcome,
-    reconcile::{self, ASK_INTERVAL, Context, ReconcileError, Reconciled},
+    reconcile::{self, ASK_INTERVAL, Caches, Context, ReconcileError, Reconciled},
 };
 
 /// Objects that are reconciled at the same time; kube's own default has no bound.
 pub const CONCURRENCY: u16 = 16;
 /// Wait for further changes of an object before it is reconciled.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Next look at a service that is not settled: a volume claim may have come, which is not watched, and pods load.
+/// Services that changed and wait to be looked at; watches wait beyond.
+const CHANGES_MAX: usize = 1024;
+/// Next look at a service that is not settled: a claim that it names may have come, and pods load.
 const UNSETTLED: Duration = ASK_INTERVAL;
 /// Next look at a service that is: for what watches miss.
 const SETTLED: Duration = Duration::from_secs(60 * 60);
@@ -52,36 +53,97 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let client = context.client.clone();
+    let (changed, changes) = mpsc::channel(CHANGES_MAX);
+    let caches = context.caches.clone();
+    // They end with this function: the set aborts what is in it when it is dropped.
+    let _watches = follow(&caches, &client, namespace, &changed);
+    let stop = stop.shared();
+    tokio::select! {
+        () = caches.complete() => {}
+        () = stop.clone() => return,
+    }
     let shared = Arc::new(Shared {
         context,
         failures: Failures::default(),
     });
-    let ours =
-        watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={FIELD_MANAGER}"));
-    let engines =
-        watcher::Config::default().labels(&format!("app.kubernetes.io/name={ENGINE_APP}"));
-    Controller::new(
+    let (reader, writer) = reflector::store();
+    let services = relisting(
         api::<Guarded>(&client, namespace),
         watcher::Config::default(),
     )
-    .with_config(
-        Config::default()
-            .concurrency(CONCURRENCY)
-            .debounce(DEBOUNCE),
-    )
-    .owns(api::<Deployment>(&client, namespace), ours.clone())
-    .owns(api::<Service>(&client, namespace), ours.clone())
-    .owns(api::<ServiceAccount>(&client, namespace), ours.clone())
-    .owns(api::<PodDisruptionBudget>(&client, namespace), ours)
-    .watches(api::<Pod>(&client, namespace), engines, service_of_pod)
-    .graceful_shutdown_on(stop)
-    .run(reconcile_one, retry, shared)
-    .for_each(|result| async {
-        if let Err(error) = result {
-            tracing::debug!(%error, "controller");
-        }
-    })
-    .await;
+    .modify(|service| service.managed_fields_mut().clear())
+    .reflect(writer)
+    .applied_objects();
+    let changes = changes
+        .map(|ServiceKey { namespace, name }| ObjectRef::<Guarded>::new(&name).within(&namespace));
+    Controller::for_stream(services, reader)
+        .with_config(
+            Config::default()
+                .concurrency(CONCURRENCY)
+                .debounce(DEBOUNCE),
+        )
+        .reconcile_on(changes)
+        .graceful_shutdown_on(stop)
+        .run(reconcile_one, retry, shared)
+        .for_each(|result| async {
+            if let Err(error) = result {
+                tracing::debug!(%error, "controller");
+            }
+        })
+        .await;
+}
+
+/// Watches every kind that belongs to services, as long as the set lives.
+fn follow(
+    caches: &Caches,
+    client: &Client,
+    namespace: Option<&str>,
+    changed: &mpsc::Sender<ServiceKey>,
+) -> JoinSet<()> {
+    let Caches {
+        deployments,
+        services,
+        service_accounts,
+        disruption_budgets,
+        network_policies,
+        claims,
+        pods,
+    } = caches.clone();
+    let mut set = JoinSet::new();
+    set.spawn(deployments.follow(ours(client, namespace), changed.clone()));
+    set.spawn(services.follow(ours(client, namespace), changed.clone()));
+    set.spawn(service_accounts.follow(ours(client, namespace), changed.clone()));
+    set.spawn(disruption_budgets.follow(ours(client, namespace), changed.clone()));
+    set.spawn(network_policies.follow(ours(client, namespace), changed.clone()));
+    let all_claims = Watched::<PersistentVolumeClaim> {
+        api: api(client, namespace),
+        config: watcher::Config::default(),
+        service: |claim| Some(ServiceKey::of(claim)),
+        trim: |_| {},
+    };
+    set.spawn(claims.follow(all_claims, changed.clone()));
+    let engines = Watched {
+        api: api(client, namespace),
+        config: watcher::Config::default().labels(&format!("app.kubernetes.io/name={ENGINE_APP}")),
+        service: service_of_pod,
+        trim: trim_pod,
+    };
+    set.spawn(pods.follow(engines, changed.clone()));
+    set
+}
+
+/// Children of one kind, which have their service's name.
+fn ours<K>(client: &Client, namespace: Option<&str>) -> Watched<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let label = format!("app.kubernetes.io/managed-by={FIELD_MANAGER}");
+    Watched {
+        api: api(client, namespace),
+        config: watcher::Config::default().labels(&label),
+        service: |child| Some(ServiceKey::of(child)),
+        trim: |_| {},
+    }
 }
 
 async fn reconcile_one(
@@ -130,9 +192,28 @@ fn key(object: &Guarded) -> String {
     )
 }
 
-fn service_of_pod(pod: Pod) -> Option<ObjectRef<Guarded>> {
-    let service = pod.labels().get("app.kubernetes.io/instance")?;
-    Some(ObjectRef::new(service).within(&pod.namespace()?))
+fn service_of_pod(pod: &Pod) -> Option<ServiceKey> {
+    let name = pod.labels().get("app.kubernetes.io/instance")?.clone();
+    let namespace = pod.namespace()?;
+    Some(ServiceKey { namespace, name })
+}
+
+/// Of a pod's specification, only where it runs and what its containers were told is read.
+fn trim_pod(pod: &mut Pod) {
+    pod.annotations_mut().clear();
+    let Some(spec) = pod.spec.take() else { return };
+    let containers = spec.containers.into_iter();
+    let containers = containers.map(|container| Container {
+        name: container.name,
+        image: container.image,
+        args: container.args,
+        ..Default::default()
+    });
+    pod.spec = Some(PodSpec {
+        node_name: spec.node_name,
+        containers: containers.collect(),
+        ..Default::default()
+    });
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -2,6 +2,7 @@
 //! is in `reconcile`; the rest watches, leads, serves metrics, or runs a manifest without a cluster.
 
 pub mod backoff;
+pub mod cache;
 pub mod controller;
 pub mod http;
 pub mod leader;

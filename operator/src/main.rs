@@ -13,10 +13,11 @@ use candela_operator::{
     lint::{self, Report},
     local,
     metrics::Metrics,
-    reconcile::{Asked, Context, Images, Settings, Written},
+    reconcile::{Asked, Caches, Context, Images, NetworkPolicySettings, Settings, Written},
     server,
 };
 use clap::{Args, Parser, Subcommand};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
@@ -63,6 +64,19 @@ struct Run {
     #[arg(long, value_name = "IMAGE", env = "ENGINE_IMAGE_GPU")]
     engine_image_gpu: Option<String>,
 
+    /// A Secret that engine pods pull their image with, of their own namespace; may be given several
+    /// times
+    #[arg(long = "image-pull-secret", value_name = "NAME")]
+    image_pull_secrets: Vec<String>,
+
+    /// Make a NetworkPolicy for every service: requests in, and nothing out but for a download
+    #[arg(long)]
+    network_policies: bool,
+
+    /// Who may send requests, as a JSON list of NetworkPolicyPeers; anyone in the cluster without it
+    #[arg(long, value_name = "JSON", requires = "network_policies", value_parser = peers)]
+    network_policy_from: Option<Peers>,
+
     /// Reconcile in this namespace only
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -87,6 +101,16 @@ struct Run {
         default_value = "candela-operator"
     )]
     identity: String,
+}
+
+/// Those of `--network-policy-from`; a type of its own, since clap gives a meaning to a bare list.
+#[derive(Debug, Clone)]
+struct Peers(Vec<NetworkPolicyPeer>);
+
+fn peers(text: &str) -> Result<Peers, String> {
+    serde_json::from_str(text)
+        .map(Peers)
+        .map_err(|error| format!("not a JSON list of NetworkPolicyPeers: {error}"))
 }
 
 #[derive(Debug, Args)]
@@ -224,6 +248,7 @@ async fn reconcile(
     };
     let context = Context {
         client: client.clone(),
+        caches: Caches::default(),
         settings: Settings {
             images: Images {
                 cpu: options.engine_image_cpu.clone(),
@@ -232,6 +257,14 @@ async fn reconcile(
                     .clone()
                     .filter(|image| !image.is_empty()),
             },
+            image_pull_secrets: options.image_pull_secrets.clone(),
+            network_policy: options.network_policies.then(|| NetworkPolicySettings {
+                from: options
+                    .network_policy_from
+                    .clone()
+                    .map(|Peers(peers)| peers)
+                    .unwrap_or_default(),
+            }),
         },
         leadership: leadership.clone(),
         metrics: metrics.clone(),

@@ -78,9 +78,11 @@ pub fn plan(service: &InferenceService, stand: &Stand) -> Result<Plan, PlanError
             cpu: image.clone(),
             gpu: Some(image),
         },
+        image_pull_secrets: Vec::new(),
+        network_policy: None,
     };
     let valid = validate(&service, &observed, &settings).map_err(PlanError::Refused)?;
-    let children = build(&valid, &observed);
+    let children = build(&valid, &observed, &settings);
     let container = container(&children);
     let mut changed = Vec::new();
     let download = match &valid.source {
@@ -213,6 +215,7 @@ fn kinds(children: &Children) -> Vec<&'static str> {
         service: _,
         service_account,
         disruption_budget,
+        network_policy: _,
         cache_claim,
     } = children;
     let mut kinds = vec!["Deployment", "Service"];

@@ -1,9 +1,12 @@
 //! Writes to children: server-side apply with one field manager, in an order in which each object
 //! finds what it needs, and only where something differs.
 
-use std::{collections::HashMap, fmt::Debug, sync::Mutex};
+use std::fmt::Debug;
 
-use candela_crds::{AcceptedReason, InferenceService, names::FIELD_MANAGER};
+use candela_crds::{
+    AcceptedReason, InferenceService,
+    names::{APPLIED_ANNOTATION, FIELD_MANAGER},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -18,7 +21,13 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Children, Context, Observed, Progress, Refusal, pin::fnv1a, validate::owns};
+use super::{
+    Children, Context, Observed, Progress, Refusal,
+    likeness::{is_within, projection},
+    pin::fnv1a,
+    validate::owns,
+};
+use crate::cache::ServiceKey;
 
 /// Children as they are in the cluster after the writes. Status is computed from nothing else.
 #[derive(Debug, Clone, Default)]
@@ -57,14 +66,52 @@ pub enum ApplyError {
     NotLeading,
 }
 
-/// Digests of what was written last and of what the API server made of it, by child. While both stay
-/// the same there is nothing to write. Lost on restart: the first reconcile then applies once, which
-/// the API server answers without changing the object.
-#[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<String, (u64, u64)>>);
-
-/// Children that are remembered; beyond, all are forgotten and applied once more.
-const REMEMBERED_MAX: usize = 200_000;
+/// Whether a child has to be written or deleted for `service` to have what `children` says. A refused specification
+/// changes nothing.
+pub(super) fn is_wanting(
+    ctx: &Context,
+    service: &InferenceService,
+    seen: &Observed,
+    children: &Result<Children, Refusal>,
+) -> bool {
+    let Ok(children) = children else {
+        return false;
+    };
+    let Children {
+        deployment,
+        service: address,
+        service_account,
+        disruption_budget,
+        network_policy,
+        cache_claim,
+    } = children;
+    is_due(ctx, service, Some(deployment), seen.deployment.as_ref())
+        || is_due(ctx, service, Some(address), seen.service.as_ref())
+        || is_due(
+            ctx,
+            service,
+            service_account.as_ref(),
+            seen.service_account.as_ref(),
+        )
+        || is_due(
+            ctx,
+            service,
+            disruption_budget.as_ref(),
+            seen.disruption_budget.as_ref(),
+        )
+        || is_due(
+            ctx,
+            service,
+            network_policy.as_ref(),
+            seen.network_policy.as_ref(),
+        )
+        || is_due(
+            ctx,
+            service,
+            cache_claim.as_ref(),
+            seen.cache_claim.as_ref(),
+        )
+}
 
 /// Applies the children, removes those that should not be, or leaves all as they are when the
 /// specification is refused.
@@ -77,61 +124,85 @@ pub(super) async fn apply(
     observed: Observed,
     children: Result<Children, Refusal>,
 ) -> Result<Applied, ApplyError> {
-    let untouched = Applied {
-        refusal: None,
-        deployment: observed
-            .deployment
-            .clone()
-            .filter(|child| owns(service, child)),
-        has_address: observed
-            .service
-            .as_ref()
-            .is_some_and(|child| owns(service, child)),
-        claim: observed.claim.clone(),
-        pods: observed.pods.clone(),
-        progress: None,
-    };
-    let refused = |refusal| {
-        Ok(Applied {
-            refusal: Some(refusal),
-            ..untouched.clone()
-        })
-    };
     let Children {
         deployment,
         service: address,
         service_account,
         disruption_budget,
+        network_policy,
         cache_claim,
     } = match children {
         Ok(children) => children,
-        Err(refusal) => return refused(refusal),
+        Err(refusal) => return Ok(Applied::untouched(service, observed, Some(refusal))),
     };
-    let (account, budget) = (observed.service_account, observed.disruption_budget);
-    let own_claim = observed.cache_claim;
+    let live = &observed;
     let written = async {
-        converge(ctx, service, service_account.as_ref(), account.as_ref()).await?;
-        converge(ctx, service, Some(&address), observed.service.as_ref()).await?;
-        converge(ctx, service, disruption_budget.as_ref(), budget.as_ref()).await?;
-        // Before the pods that mount it. One that is no longer wanted stays until they are gone: Kubernetes sees to that.
-        let claim = converge(ctx, service, cache_claim.as_ref(), own_claim.as_ref()).await?;
-        let deployment = converge(
+        converge(
             ctx,
             service,
-            Some(&deployment),
-            observed.deployment.as_ref(),
+            service_account.as_ref(),
+            live.service_account.as_ref(),
         )
         .await?;
+        converge(
+            ctx,
+            service,
+            network_policy.as_ref(),
+            live.network_policy.as_ref(),
+        )
+        .await?;
+        converge(ctx, service, Some(&address), live.service.as_ref()).await?;
+        converge(
+            ctx,
+            service,
+            disruption_budget.as_ref(),
+            live.disruption_budget.as_ref(),
+        )
+        .await?;
+        // Before the pods that mount it. One that is no longer wanted stays until they are gone: Kubernetes sees to that.
+        let claim = converge(
+            ctx,
+            service,
+            cache_claim.as_ref(),
+            live.cache_claim.as_ref(),
+        )
+        .await?;
+        let deployment =
+            converge(ctx, service, Some(&deployment), live.deployment.as_ref()).await?;
         Ok::<_, ApplyError>((deployment, claim))
     };
     match written.await {
         Ok((deployment, claim)) => Ok(Applied {
+            refusal: None,
             deployment,
             has_address: true,
             claim: claim.or(observed.claim),
-            ..untouched
+            pods: observed.pods,
+            progress: None,
         }),
-        Err(error) => refused(error.refusal().ok_or(error)?),
+        Err(error) => {
+            let refusal = error.refusal().ok_or(error)?;
+            Ok(Applied::untouched(service, observed, Some(refusal)))
+        }
+    }
+}
+
+impl Applied {
+    /// What is there without a write.
+    pub(super) fn untouched(
+        service: &InferenceService,
+        observed: Observed,
+        refusal: Option<Refusal>,
+    ) -> Self {
+        let own_claim = observed.cache_claim.filter(|claim| owns(service, claim));
+        Self {
+            refusal,
+            deployment: observed.deployment.filter(|child| owns(service, child)),
+            has_address: observed.service.is_some_and(|child| owns(service, &child)),
+            claim: observed.claim.or(own_claim),
+            pods: observed.pods,
+            progress: None,
+        }
     }
 }
 
@@ -151,6 +222,41 @@ impl ApplyError {
     }
 }
 
+/// Whether `live` has to be written or deleted to be what is `wanted`.
+fn is_due<K>(
+    ctx: &Context,
+    service: &InferenceService,
+    wanted: Option<&K>,
+    live: Option<&K>,
+) -> bool
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    match (wanted, live) {
+        (Some(wanted), Some(live)) => !is_as(ctx, &Child::of(wanted), live),
+        (Some(_), None) => true,
+        (None, Some(live)) => owns(service, live) && live.meta().deletion_timestamp.is_none(),
+        (None, None) => false,
+    }
+}
+
+/// Whether `live` says what `child` wants: as it was written last, and as the API server made of that.
+fn is_as<K: Resource<DynamicType = ()> + Serialize>(
+    ctx: &Context,
+    child: &Child,
+    live: &K,
+) -> bool {
+    let applied = live.annotations().get(APPLIED_ANNOTATION);
+    if applied != Some(&child.digest) {
+        return false;
+    }
+    let live = to_json(live);
+    is_within(&child.body, &live)
+        || ctx
+            .written
+            .is(&child.key, (&child.digest, projection(&child.body, &live)))
+}
+
 /// Makes `live` what is `wanted`, and returns it as the API server then has it.
 async fn converge<K>(
     ctx: &Context,
@@ -162,11 +268,15 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Serialize,
 {
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
+    if !is_due(ctx, service, wanted, live) {
+        return Ok(live.filter(|_| wanted.is_some()).cloned());
+    }
+    if !ctx.leadership.holds() {
+        return Err(ApplyError::NotLeading);
+    }
+    let ServiceKey { namespace, name } = ServiceKey::of(service);
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
     let kind = K::kind(&()).into_owned();
-    let key = format!("{kind}/{namespace}/{name}");
     let failed = |verb, source: kube::Error| ApplyError::Write {
         verb,
         kind: kind.clone(),
@@ -174,128 +284,71 @@ where
         source: Box::new(source),
     };
     let Some(wanted) = wanted else {
-        let Some(live) = live.filter(|live| owns(service, *live)) else {
-            return Ok(None);
-        };
-        may_write(ctx)?;
         let preconditions = Preconditions {
-            uid: live.uid(),
-            resource_version: None,
+            uid: live.and_then(ResourceExt::uid),
+            resource_version: live.and_then(ResourceExt::resource_version),
         };
         let params = DeleteParams {
             preconditions: Some(preconditions),
             ..Default::default()
         };
         ctx.metrics.wrote(&kind, "delete");
-        return match api.delete(name, &params).await {
+        return match api.delete(&name, &params).await {
             Ok(_) => Ok(None),
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
             Err(source) => Err(failed("delete", source)),
         };
     };
-    let mut body = to_json(wanted);
-    let digest = fnv1a(body.to_string().as_bytes());
-    if let Some(live) = live {
-        let seen = (digest, projection(&body, &to_json(live)));
-        if ctx.written.is(&key, seen) {
-            return Ok(Some(live.clone()));
-        }
-        // An object of this name that is no longer the one that was looked at is not ours to change.
-        body["metadata"]["uid"] = Value::from(live.uid());
-    }
-    may_write(ctx)?;
+    let child = Child::of(wanted);
     ctx.metrics.wrote(&kind, "apply");
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let applied = api.patch(name, &params, &Patch::Apply(&body)).await;
-    let applied = applied.map_err(|source| failed("apply", source))?;
-    ctx.written.remember(
-        key,
-        (digest, projection(&to_json(wanted), &to_json(&applied))),
-    );
+    let applied = api
+        .patch(&name, &params, &Patch::Apply(child.over(live)))
+        .await;
+    let applied: K = applied.map_err(|source| failed("apply", source))?;
+    let made = to_json(&applied);
+    if !is_within(&child.body, &made) {
+        let digests = (child.digest.clone(), projection(&child.body, &made));
+        ctx.written.remember(child.key, digests);
+    }
     Ok(Some(applied))
 }
 
-fn may_write(ctx: &Context) -> Result<(), ApplyError> {
-    if ctx.leadership.holds() {
-        Ok(())
-    } else {
-        Err(ApplyError::NotLeading)
+/// A child as it is written.
+struct Child {
+    /// Kind, namespace and name.
+    key: String,
+    /// Every field that we own.
+    body: Value,
+    /// Of the body; the object bears it, so that what was written is known after a restart, too.
+    digest: String,
+}
+
+impl Child {
+    fn of<K: Resource<DynamicType = ()> + Serialize>(wanted: &K) -> Self {
+        let mut body = to_json(wanted);
+        let digest = format!("{:016x}", fnv1a(body.to_string().as_bytes()));
+        body["metadata"]["annotations"][APPLIED_ANNOTATION] = Value::from(digest.as_str());
+        let ServiceKey { namespace, name } = ServiceKey::of(wanted);
+        Self {
+            key: format!("{}/{namespace}/{name}", K::kind(&())),
+            body,
+            digest,
+        }
+    }
+
+    /// The body with what must hold for it to be written: that the object is still the one, and the version of it, that
+    /// was looked at. A writer that was held up finds that somebody else has written meanwhile.
+    fn over(&self, live: Option<&impl ResourceExt>) -> Value {
+        let mut body = self.body.clone();
+        if let Some(live) = live {
+            body["metadata"]["uid"] = Value::from(live.uid());
+            body["metadata"]["resourceVersion"] = Value::from(live.resource_version());
+        }
+        body
     }
 }
 
 fn to_json(object: &impl Serialize) -> Value {
     serde_json::to_value(object).expect("Kubernetes types serialize")
-}
-
-impl Written {
-    fn is(&self, key: &str, digests: (u64, u64)) -> bool {
-        self.lock().get(key) == Some(&digests)
-    }
-
-    fn remember(&self, key: String, digests: (u64, u64)) {
-        let mut written = self.lock();
-        if written.len() >= REMEMBERED_MAX {
-            written.clear();
-        }
-        written.insert(key, digests);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, u64)>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// A digest of those parts of `live` that `wanted` has, too: what we own, as the API server spells it.
-fn projection(wanted: &Value, live: &Value) -> u64 {
-    fnv1a(project(wanted, live).to_string().as_bytes())
-}
-
-fn project(wanted: &Value, live: &Value) -> Value {
-    match (wanted, live) {
-        (Value::Object(wanted), Value::Object(live)) => wanted
-            .iter()
-            .map(|(name, wanted)| {
-                (
-                    name.clone(),
-                    live.get(name)
-                        .map_or(Value::Null, |live| project(wanted, live)),
-                )
-            })
-            .collect(),
-        (Value::Array(wanted), Value::Array(live)) => wanted
-            .iter()
-            .zip(live.iter().map(Some).chain(std::iter::repeat(None)))
-            .map(|(wanted, live)| live.map_or(Value::Null, |live| project(wanted, live)))
-            .collect(),
-        (_, live) => live.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn projection_sees_owned_fields_only() {
-        let wanted = json!({"spec": {"replicas": 1, "list": [{"name": "a"}]}});
-        let live = |replicas: u32, foreign: u32| {
-            json!({"spec": {"replicas": replicas, "other": foreign,
-                            "list": [{"name": "a", "more": foreign}]}})
-        };
-        assert_eq!(
-            projection(&wanted, &live(1, 1)),
-            projection(&wanted, &live(1, 2))
-        );
-        assert_ne!(
-            projection(&wanted, &live(1, 1)),
-            projection(&wanted, &live(2, 1))
-        );
-        assert_ne!(
-            projection(&wanted, &live(1, 1)),
-            projection(&wanted, &json!({"spec": {}}))
-        );
-    }
 }

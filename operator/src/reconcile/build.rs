@@ -14,8 +14,12 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            PersistentVolumeClaim, PersistentVolumeClaimSpec, Service, ServiceAccount, ServicePort,
-            ServiceSpec, VolumeResourceRequirements,
+            LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, Service,
+            ServiceAccount, ServicePort, ServiceSpec, VolumeResourceRequirements,
+        },
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPort,
+            NetworkPolicySpec,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -28,7 +32,7 @@ use k8s_openapi::{
 use kube::Resource;
 
 use super::{
-    Observed, Validated,
+    NetworkPolicySettings, Observed, Settings, Source, Validated,
     pin::{self, Pin},
     pod::{pod_template, startup_seconds},
 };
@@ -36,6 +40,7 @@ use super::{
 /// Seconds beyond the startup timeout after which a rollout counts as stuck: time to be placed and
 /// to pull the image.
 const PROGRESS_MARGIN_SECONDS: i32 = 60;
+const DNS_PORT: i32 = 53;
 /// Old ReplicaSets that are kept.
 const REVISIONS_KEPT: i32 = 3;
 
@@ -50,18 +55,24 @@ pub struct Children {
     pub service_account: Option<ServiceAccount>,
     /// Keeps a drain from taking all of them; `None` for a single pod.
     pub disruption_budget: Option<PodDisruptionBudget>,
+    /// Lets requests in and, for a download, the model; `None` unless the chart asks for it.
+    pub network_policy: Option<NetworkPolicy>,
     /// Keeps what was downloaded; `None` if the specification names another claim, or none.
     pub cache_claim: Option<PersistentVolumeClaim>,
 }
 
 /// Builds the children of a service.
-pub fn build(valid: &Validated<'_>, observed: &Observed) -> Children {
+pub fn build(valid: &Validated<'_>, observed: &Observed, settings: &Settings) -> Children {
     let pin = pin::pin(valid, observed.deployment.as_ref());
     Children {
         deployment: deployment(valid, &pin),
         service: service(valid),
-        service_account: service_account(valid),
+        service_account: service_account(valid, &settings.image_pull_secrets),
         disruption_budget: disruption_budget(valid),
+        network_policy: settings
+            .network_policy
+            .as_ref()
+            .map(|settings| network_policy(valid, settings)),
         cache_claim: cache_claim(valid),
     }
 }
@@ -114,14 +125,54 @@ fn service(valid: &Validated<'_>) -> Service {
     }
 }
 
-fn service_account(valid: &Validated<'_>) -> Option<ServiceAccount> {
+/// The Secrets to pull the image with are here and not in the pods, so that a change of the chart's values restarts nothing.
+fn service_account(valid: &Validated<'_>, pull_secrets: &[String]) -> Option<ServiceAccount> {
     let pod = valid.service.spec.pod.as_ref();
+    let secret = |name: &String| LocalObjectReference { name: name.clone() };
+    let pull_secrets = pull_secrets.iter().map(secret).collect();
     pod.is_none_or(|pod| pod.service_account_name.is_none())
         .then(|| ServiceAccount {
             metadata: metadata(valid),
             automount_service_account_token: Some(false),
+            image_pull_secrets: Some(pull_secrets).filter(|secrets: &Vec<_>| !secrets.is_empty()),
             ..Default::default()
         })
+}
+
+/// Requests come in by the engine's port and nothing else does. Nothing goes out, but for a download: its servers have any
+/// address and port, and are found by name.
+fn network_policy(valid: &Validated<'_>, settings: &NetworkPolicySettings) -> NetworkPolicy {
+    let port = |protocol: &str, port: IntOrString| NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(port),
+        end_port: None,
+    };
+    let downloads = matches!(valid.source, Source::Download(_));
+    let dns = port("UDP", IntOrString::Int(DNS_PORT));
+    let any_tcp = NetworkPolicyPort {
+        protocol: Some("TCP".to_owned()),
+        ..Default::default()
+    };
+    NetworkPolicy {
+        metadata: metadata(valid),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(selector(valid.name)),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(vec![NetworkPolicyIngressRule {
+                from: Some(settings.from.clone()).filter(|from| !from.is_empty()),
+                ports: Some(vec![port(
+                    "TCP",
+                    IntOrString::String(ENGINE_PORT_NAME.to_owned()),
+                )]),
+            }]),
+            egress: downloads.then(|| {
+                vec![NetworkPolicyEgressRule {
+                    ports: Some(vec![dns, any_tcp]),
+                    to: None,
+                }]
+            }),
+        }),
+    }
 }
 
 fn disruption_budget(valid: &Validated<'_>) -> Option<PodDisruptionBudget> {

@@ -14,6 +14,8 @@ fn settings() -> Settings {
             cpu: "engine:cpu".into(),
             gpu: Some("engine:gpu".into()),
         },
+        image_pull_secrets: Vec::new(),
+        network_policy: None,
     }
 }
 
@@ -33,7 +35,11 @@ fn children(spec: &Value) -> Children {
 
 fn children_with(spec: &Value, observed: &Observed, settings: &Settings) -> Children {
     let service = service(spec);
-    build(&validate(&service, observed, settings).unwrap(), observed)
+    build(
+        &validate(&service, observed, settings).unwrap(),
+        observed,
+        settings,
+    )
 }
 
 fn pod(children: &Children) -> PodSpec {
@@ -194,6 +200,8 @@ fn a_new_operator_leaves_the_image_alone_until_the_pod_changes() {
             cpu: "engine:newer".into(),
             gpu: None,
         },
+        image_pull_secrets: Vec::new(),
+        network_policy: None,
     };
     let scaled = children_with(&spec(3, false), &observed, &newer);
     assert_eq!(image(&scaled), "engine:cpu");
@@ -319,6 +327,8 @@ fn what_this_version_cannot_do_is_refused_in_words() {
             gpu: None,
             ..settings().images
         },
+        image_pull_secrets: Vec::new(),
+        network_policy: None,
     };
     let gpu = json!({"model": {"uri": "builtin://demo"},
                      "resources": {"limits": {"nvidia.com/gpu": 1}}});
@@ -350,7 +360,7 @@ proptest! {
         });
         let bytes = |children: &Children| {
             let Children {
-                deployment, service, service_account, disruption_budget, cache_claim,
+                deployment, service, service_account, disruption_budget, network_policy, cache_claim,
             } = children;
             json!([deployment, service, service_account, disruption_budget, cache_claim]).to_string()
         };

@@ -1,8 +1,12 @@
 //! One reconcile: observe, validate, build, apply, report. Reads are in `observe`, writes in `apply`
 //! and `report`; what is between is pure.
+//!
+//! **Invariant** Whether there is anything to write is decided from what watches have shown, and costs no call. What is
+//! written is decided from what the API server has at that moment: an old view can delay a write, never cause one.
 
 mod apply;
 mod build;
+mod likeness;
 mod observe;
 mod pin;
 mod pod;
@@ -20,11 +24,15 @@ mod build_tests;
 mod status_tests;
 
 use candela_crds::InferenceService;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{Client, runtime::events::Recorder};
 
-pub use apply::{Applied, ApplyError, Written};
+use observe::service_now;
+
+pub use apply::{Applied, ApplyError};
 pub use build::{Children, build};
-pub use observe::{ObserveError, Observed, observe};
+pub use likeness::Written;
+pub use observe::{Caches, ObserveError, Observed, observe, observe_now};
 pub use progress::{ASK_INTERVAL, Asked, Progress};
 pub use report::ReportError;
 pub use source::{Credentials, Download, Source};
@@ -44,16 +52,29 @@ pub struct Images {
 }
 
 /// What the operator was started with that children depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The engine's images.
     pub images: Images,
+    /// Secrets that every engine pod pulls its image with, besides those of its specification.
+    pub image_pull_secrets: Vec<String>,
+    /// Makes a NetworkPolicy for every service.
+    pub network_policy: Option<NetworkPolicySettings>,
+}
+
+/// What a service's NetworkPolicy allows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NetworkPolicySettings {
+    /// Who may send requests; anyone in the cluster if empty.
+    pub from: Vec<NetworkPolicyPeer>,
 }
 
 /// What every reconcile needs.
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// What watches have shown.
+    pub caches: Caches,
     /// What children depend on besides the specification.
     pub settings: Settings,
     /// The right to write.
@@ -75,6 +96,23 @@ pub struct Reconciled {
     pub accepted: bool,
     /// Every pod answers, or none is wanted: nothing is expected to change by itself.
     pub settled: bool,
+}
+
+impl Reconciled {
+    /// There is no such service any more.
+    const GONE: Self = Self {
+        accepted: true,
+        settled: true,
+    };
+}
+
+/// How old what is known of a service may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// As a watch has shown it.
+    Seen,
+    /// As the API server had it a moment ago.
+    Now,
 }
 
 /// A reconcile that has to be tried again.
@@ -114,10 +152,36 @@ pub async fn reconcile(
     service: &InferenceService,
     ctx: &Context,
 ) -> Result<Reconciled, ReconcileError> {
-    let observed = observe(&ctx.client, service).await?;
-    let validated = validate(service, &observed, &ctx.settings);
-    let children = validated.map(|valid| build(&valid, &observed));
-    let mut applied = apply::apply(ctx, service, observed, children).await?;
+    let seen = observe(&ctx.caches, service);
+    let children = children(service, &seen, &ctx.settings);
+    if !apply::is_wanting(ctx, service, &seen, &children) {
+        let applied = Applied::untouched(service, seen, children.err());
+        return finish(ctx, service, applied, View::Seen).await;
+    }
+    let Some(service) = service_now(&ctx.client, service).await? else {
+        return Ok(Reconciled::GONE);
+    };
+    let observed = observe_now(&ctx.client, &service, &ctx.settings, seen).await?;
+    let children = self::children(&service, &observed, &ctx.settings);
+    let applied = apply::apply(ctx, &service, observed, children).await?;
+    finish(ctx, &service, applied, View::Now).await
+}
+
+/// What `service` should have, or why that cannot be said.
+fn children(
+    service: &InferenceService,
+    observed: &Observed,
+    settings: &Settings,
+) -> Result<Children, Refusal> {
+    validate(service, observed, settings).map(|valid| build(&valid, observed, settings))
+}
+
+async fn finish(
+    ctx: &Context,
+    service: &InferenceService,
+    mut applied: Applied,
+    view: View,
+) -> Result<Reconciled, ReconcileError> {
     applied.progress = ctx.asked.newest(&applied.pods).await;
-    Ok(report::report(ctx, service, &applied).await?)
+    Ok(report::report(ctx, service, &applied, view).await?)
 }

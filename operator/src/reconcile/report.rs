@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Applied, Context, Reconciled, status};
+use super::{Applied, Context, ObserveError, Reconciled, View, observe::service_now, status};
 
 /// Characters of an event's note; the API server takes 1024 bytes.
 const NOTE_MAX: usize = 250;
@@ -30,6 +30,9 @@ pub enum ReportError {
         /// What the API server said.
         source: kube::Error,
     },
+    /// The service could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// Another replica may be writing by now.
     #[error("this replica no longer leads")]
     NotLeading,
@@ -40,6 +43,7 @@ pub(super) async fn report(
     ctx: &Context,
     service: &InferenceService,
     applied: &Applied,
+    view: View,
 ) -> Result<Reconciled, ReportError> {
     let wanted = status(service, applied, Timestamp::now());
     let reconciled = Reconciled {
@@ -49,28 +53,32 @@ pub(super) async fn report(
     if service.status.as_ref() == Some(&wanted) {
         return Ok(reconciled);
     }
-    // The watched copy may be old. What is compared and dated from is the stored status.
-    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let api: Api<InferenceService> = Api::namespaced(ctx.client.clone(), namespace);
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let stored = api
-        .get_opt(name)
-        .await
-        .map_err(|e| failed("read", service, e))?;
-    let Some(stored) = stored.filter(|stored| stored.metadata.uid == service.metadata.uid) else {
+    if view == View::Now {
+        replace(ctx, service, &wanted).await?;
         return Ok(reconciled);
-    };
-    let before = stored.status.clone().unwrap_or_default();
-    let dated = InferenceService {
-        status: stored.status,
-        ..service.clone()
-    };
-    let wanted = status(&dated, applied, Timestamp::now());
-    if before != wanted {
-        write(ctx, service, &wanted).await?;
-        announce(ctx, service, &before, &wanted).await;
+    }
+    // What is compared, dated from and written over is the stored status of the same specification.
+    let stored = service_now(&ctx.client, service).await?;
+    let generation = service.metadata.generation;
+    if let Some(stored) = stored.filter(|stored| stored.metadata.generation == generation) {
+        let wanted = status(&stored, applied, Timestamp::now());
+        if stored.status.as_ref() != Some(&wanted) {
+            replace(ctx, &stored, &wanted).await?;
+        }
     }
     Ok(reconciled)
+}
+
+/// Writes `after` in place of the status of `service`, and tells of what changed.
+async fn replace(
+    ctx: &Context,
+    service: &InferenceService,
+    after: &InferenceServiceStatus,
+) -> Result<(), ReportError> {
+    write(ctx, service, after).await?;
+    let before = service.status.clone().unwrap_or_default();
+    announce(ctx, service, &before, after).await;
+    Ok(())
 }
 
 /// Writes `status`, and nothing else, to `service`.

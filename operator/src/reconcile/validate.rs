@@ -68,7 +68,7 @@ pub fn validate<'a>(
                        image: set engine.images.gpu in the chart's values, or spec.engine.image";
         return refuse(AcceptedReason::InvalidSpec, message.to_owned());
     };
-    if let Some(message) = name_conflict(service, observed) {
+    if let Some(message) = name_conflict(service, observed, settings) {
         return refuse(AcceptedReason::NameConflict, message);
     }
     let metadata = &service.metadata;
@@ -91,7 +91,11 @@ pub(crate) fn owns(service: &InferenceService, child: &impl ResourceExt) -> bool
         .any(|o| o.controller == Some(true) && Some(&*o.uid) == uid)
 }
 
-fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<String> {
+fn name_conflict(
+    service: &InferenceService,
+    observed: &Observed,
+    settings: &Settings,
+) -> Option<String> {
     let own_account = service
         .spec
         .pod
@@ -102,9 +106,11 @@ fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<Stri
         service: k8s_service,
         service_account,
         disruption_budget,
+        network_policy,
         cache_claim: claim,
         ..
     } = observed;
+    let own_policy = settings.network_policy.is_some();
     let own_claim = service.spec.makes_cache_claim();
     let foreign = [
         foreign(service, deployment.as_ref()),
@@ -116,6 +122,7 @@ fn name_conflict(service: &InferenceService, observed: &Observed) -> Option<Stri
                 .as_ref()
                 .filter(|_| service.spec.replicas.get() > 1),
         ),
+        foreign(service, network_policy.as_ref().filter(|_| own_policy)),
         foreign(service, claim.as_ref().filter(|_| own_claim)),
     ];
     let kind = foreign.into_iter().flatten().next()?;

@@ -362,7 +362,7 @@ proptest! {
             let Children {
                 deployment, service, service_account, disruption_budget, network_policy, cache_claim,
             } = children;
-            json!([deployment, service, service_account, disruption_budget, cache_claim]).to_string()
+            json!([deployment, service, service_account, disruption_budget, network_policy, cache_claim]).to_string()
         };
         let first = children(&spec);
         prop_assert_eq!(bytes(&first), bytes(&children(&spec)));

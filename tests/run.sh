@@ -90,6 +90,10 @@ demo() {
     "$CANDELA_PROGRAMS/candela-operator" local -f docs/examples/demo.yaml --once
 }
 
+chart() {
+    tests/chart/run.sh "$CANDELA_PROGRAMS"
+}
+
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
@@ -125,6 +129,7 @@ if section release build_release; then
     section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
+    section chart chart
     section cluster cluster
 fi
 

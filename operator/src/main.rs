@@ -71,10 +71,10 @@ struct Run {
 
     /// Make a NetworkPolicy for every service: requests in, and nothing out but for a download
     #[arg(long)]
-    network_policies: bool,
+    network_policy: bool,
 
     /// Who may send requests, as a JSON list of NetworkPolicyPeers; anyone in the cluster without it
-    #[arg(long, value_name = "JSON", requires = "network_policies", value_parser = peers)]
+    #[arg(long, value_name = "JSON", requires = "network_policy", value_parser = peers)]
     network_policy_from: Option<Peers>,
 
     /// Reconcile in this namespace only
@@ -258,7 +258,7 @@ async fn reconcile(
                     .filter(|image| !image.is_empty()),
             },
             image_pull_secrets: options.image_pull_secrets.clone(),
-            network_policy: options.network_policies.then(|| NetworkPolicySettings {
+            network_policy: options.network_policy.then(|| NetworkPolicySettings {
                 from: options
                     .network_policy_from
                     .clone()

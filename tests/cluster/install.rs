@@ -13,7 +13,8 @@ use crate::repository;
 /// The release, and the namespace it lives in.
 pub(crate) const RELEASE: &str = "candela";
 pub(crate) const NAMESPACE: &str = "candela-system";
-/// The repositories the archives of `make images` are named by.
+/// The registry and the repositories the archives of `make images` are named by.
+const REGISTRY: &str = "registry.local";
 const ENGINE: &str = "registry.local/candela-engine";
 const OPERATOR: &str = "registry.local/candela-operator";
 /// The GPU image is the CPU image under a second name: what is tested is which one is chosen, not the GPU.
@@ -107,10 +108,11 @@ fn install(cluster: &Cluster<'_>, more: &[&str]) -> anyhow::Result<()> {
     }))?;
     let chart = repository().join("charts/candela").display().to_string();
     let values = [
-        format!("operator.image.repository={OPERATOR}"),
+        format!("image.registry={REGISTRY}"),
         format!("operator.image.tag={}", version()),
-        format!("engine.images.cpu={}", cpu_image()),
-        format!("engine.images.gpu={GPU_IMAGE}"),
+        format!("engine.images.cpu.tag={}", version()),
+        "engine.images.gpu.repository=candela-engine-gpu".to_owned(),
+        "engine.images.gpu.tag=test".to_owned(),
     ];
     let mut arguments = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
     arguments.extend(more);

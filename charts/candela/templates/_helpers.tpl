@@ -1,12 +1,19 @@
+{{/* The release's name as the beginning of a Service's name, which may have no dots and begins with a letter. */}}
+{{- define "candela.base" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name }}{{ $name = printf "candela-%s" $name }}{{ end -}}
+{{- $name | trunc 53 | trimSuffix "-" -}}
+{{- end }}
+
 {{/* Name of the operator's objects. */}}
 {{- define "candela.operator" -}}
-{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- include "candela.base" . }}-operator
 {{- end }}
 
 {{/* Labels that select the operator's pods, for ever. */}}
 {{- define "candela.selector" -}}
 app.kubernetes.io/name: candela-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Labels of every object. */}}
@@ -15,18 +22,31 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 app.kubernetes.io/part-of: candela
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end }}
 
-{{/* Reference of the operator's image. */}}
-{{- define "candela.operator.image" -}}
-{{- $image := .Values.operator.image -}}
+{{/* Labels of every object and further ones, which may not change those: (list ROOT FURTHER). */}}
+{{- define "candela.labels.with" -}}
+{{- toYaml (merge (include "candela.labels" (first .) | fromYaml) (last . | default dict)) }}
+{{- end }}
+
+{{/* Reference of an image: (list ROOT IMAGE). */}}
+{{- define "candela.image" -}}
+{{- $root := first . -}}
+{{- $image := last . -}}
+{{- with $root.Values.image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}
+:{{ $image.tag | default (replace "+" "_" $root.Chart.AppVersion) }}
 {{- end -}}
+{{- end }}
+
+{{/* A duration of the schema's form in milliseconds. */}}
+{{- define "candela.milliseconds" -}}
+{{- mul (regexFind "^[0-9]+" .) (get (dict "ms" 1 "s" 1000 "m" 60000) (regexFind "[a-z]+$" .)) -}}
 {{- end }}
 
 {{/* What the operator may do where it reconciles; each verb is one that it uses. */}}
@@ -58,8 +78,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
+# Why a pod does not start.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}

@@ -65,7 +65,7 @@ pub fn validate<'a>(
         .and_then(|engine| engine.image.clone());
     let Some(image) = chosen.or_else(|| settings.images.for_gpu(service.spec.wants_gpu())) else {
         let message = "spec.resources asks for a GPU, and the operator was installed without a GPU \
-                       image: set engine.images.gpu in the chart's values, or spec.engine.image";
+                       image: set engine.images.gpu.repository in the chart's values, or spec.engine.image";
         return refuse(AcceptedReason::InvalidSpec, message.to_owned());
     };
     if let Some(message) = name_conflict(service, observed, settings) {

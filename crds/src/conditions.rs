@@ -16,10 +16,10 @@ pub enum ConditionType {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? })+) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:literal])+ $variant:ident),+ $(,)? })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+        pub enum $name { $($(#[doc = $meaning])+ $variant),+ }
 
         impl $name {
             /// Every reason.
@@ -28,6 +28,11 @@ macro_rules! reasons {
             /// The reason as it stands in a condition.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+
+            /// What it means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($meaning),+).trim_ascii()),+ }
             }
         }
 
@@ -135,6 +140,18 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::ModelAvailable => "ModelAvailable",
             Self::Progressing => "Progressing",
+        }
+    }
+
+    /// What it means when it is true.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Ready => {
+                "Every pod that should answer does, and none of an older specification is left."
+            }
+            Self::Accepted => "The specification is one that can be carried out.",
+            Self::ModelAvailable => "The model's files are where the engine reads them.",
+            Self::Progressing => "Pods are being replaced or added.",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use candela_flags::{EngineFlags, normalize_flag, owner_of, parse_engine_flags};
 
-use crate::{Finding, InferenceService, structural::nearest};
+use crate::{FieldPath, Finding, InferenceService, structural::nearest};
 
 const PATH: &str = "spec.engine.extraArgs";
 
@@ -37,7 +37,7 @@ pub(crate) fn extra_args_warnings(service: &InferenceService) -> Vec<Finding> {
             let first = text.lines().next().unwrap_or_default();
             let first = first.strip_prefix("error: ").unwrap_or(first);
             vec![Finding::warning(
-                PATH,
+                FieldPath::of(PATH),
                 format!("candela-engine would refuse this: {first}"),
             )]
         }
@@ -50,7 +50,7 @@ fn unknown_flag(index: usize, name: &str, known: &[String]) -> Finding {
         None => "see candela-engine --help".to_owned(),
     };
     let message = format!("this version of candela-engine has no flag --{name}: {advice}");
-    Finding::warning(format!("{PATH}[{index}]"), message)
+    Finding::warning(FieldPath::of(PATH).item(index), message)
 }
 
 #[cfg(test)]

@@ -1,81 +1,20 @@
-//! A manifest, read as the API server would read it, and what is to be said about it. `lint`,
-//! `local` and the tests go through [`check`].
+//! One object, read as the API server would read it, and what is to be said about it. `lint`, `local`
+//! and the tests go through [`check`]; `objects` adds the places in the text.
 
-use std::fmt;
-
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    InferenceService, broken, engine_args::extra_args_warnings, object_schema, structural,
+    FieldPath, Finding, InferenceService, Severity, broken, engine_args::extra_args_warnings,
+    object_schema, structural,
 };
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The object is refused, or does not mean what it says.
-    Error,
-    /// It may be meant.
-    Warning,
-}
-
-/// Something about one field that a person should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The field; empty for the whole object.
-    pub path: String,
-    /// What is wrong and what to change.
-    pub message: String,
-}
-
-/// A manifest that has been checked.
+/// An object that has been checked.
 #[derive(Debug)]
 pub struct Checked {
     /// The object with its defaults, unless an error stands in the way.
     pub service: Option<InferenceService>,
     /// What is to be said about it.
     pub findings: Vec<Finding>,
-}
-
-/// A text that is no manifest.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// It is not YAML, or not YAML that JSON can say.
-    #[error("not readable as YAML: {0}")]
-    Yaml(#[from] serde_yaml::Error),
-}
-
-impl Finding {
-    pub(crate) fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            path: path.into(),
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn warning(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            path: path.into(),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        match self.path.as_str() {
-            "" => write!(f, "{severity}: {}", self.message),
-            path => write!(f, "{severity}: {path}: {}", self.message),
-        }
-    }
 }
 
 impl Checked {
@@ -85,19 +24,6 @@ impl Checked {
             .iter()
             .any(|finding| finding.severity == Severity::Error)
     }
-}
-
-/// The documents of a YAML text, empty ones left out.
-///
-/// # Errors
-/// [`ReadError`] when one of them is not YAML.
-pub fn read_documents(text: &str) -> Result<Vec<Value>, ReadError> {
-    let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
-    let documents: Vec<Value> = documents.collect::<Result<_, _>>()?;
-    Ok(documents
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .collect())
 }
 
 /// Whether `document` says that it is an InferenceService, of whatever version.
@@ -117,7 +43,7 @@ pub fn check(mut document: Value) -> Checked {
     if document["apiVersion"] != "inference.candela.dev/v1alpha1" {
         let version = &document["apiVersion"];
         let message = format!("must be inference.candela.dev/v1alpha1, but is {version}");
-        findings.push(Finding::error("apiVersion", message));
+        findings.push(Finding::error(FieldPath::of("apiVersion"), message));
         return Checked {
             service: None,
             findings,
@@ -138,14 +64,21 @@ pub fn check(mut document: Value) -> Checked {
     let service = match serde_json::from_value::<InferenceService>(document) {
         Ok(service) => service,
         Err(error) => {
-            findings.push(Finding::error("", error.to_string()));
+            findings.push(Finding::error(FieldPath::default(), error.to_string()));
             return Checked {
                 service: None,
                 findings,
             };
         }
     };
-    findings.extend(broken(&service).map(|rule| Finding::error(rule.path, &*rule.message)));
+    findings.extend(broken(&service).map(|rule| {
+        let mut fields = (rule.broken_by)(&service).into_iter();
+        let path = fields.next().unwrap_or_default();
+        Finding {
+            related: fields.collect(),
+            ..Finding::error(path, &*rule.message)
+        }
+    }));
     findings.extend(extra_args_warnings(&service));
     Checked {
         service: Some(service),
@@ -176,7 +109,7 @@ mod tests {
                 }
                 Some(Refusal::Schema(path) | Refusal::Unknown(path)) => {
                     assert!(
-                        errors.iter().any(|e| e.path == *path),
+                        errors.iter().any(|e| e.path.to_string() == *path),
                         "{}: {errors:?}",
                         case.name
                     );
@@ -248,12 +181,5 @@ mod tests {
               did you mean `headers`?"
             ]
         );
-    }
-
-    #[test]
-    fn several_documents_are_read() {
-        let documents = read_documents("---\nkind: A\n---\n---\nkind: B\n").unwrap();
-        assert_eq!(documents.len(), 2);
-        assert!(read_documents("a: [").is_err());
     }
 }

@@ -2,12 +2,13 @@
 //! same rule as a Rust function. The schema carries the first three; `lint`, `local` and the
 //! reconciler run the last. `cases` holds the cases that all of them are tested with.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use candela_flags::{OWNED_FLAGS, owner_of};
 
 use crate::{
-    AcceptedReason, AccessMode, Cache, Engine, InferenceService, Rollout, is_service_name,
+    AcceptedReason, AccessMode, Cache, Engine, FieldPath, InferenceService, MetricsWhen, Rollout,
+    is_service_name,
     source::{ModelSource, URI_FORM},
 };
 
@@ -24,8 +25,9 @@ pub struct Rule {
     pub message: String,
     /// The reason of `Accepted=False` when a stored object breaks it.
     pub reason: AcceptedReason,
-    /// Whether `service` keeps the rule.
-    pub holds: fn(&InferenceService) -> bool,
+    /// The fields by which `service` breaks the rule, the one to look at first in front; none if it
+    /// keeps it.
+    pub broken_by: fn(&InferenceService) -> Vec<FieldPath>,
 }
 
 /// Every rule, in the order in which they are reported.
@@ -43,7 +45,9 @@ pub fn rules() -> &'static [Rule] {
 
 /// The rules that `service` breaks.
 pub fn broken(service: &InferenceService) -> impl Iterator<Item = &'static Rule> {
-    rules().iter().filter(move |rule| !(rule.holds)(service))
+    rules()
+        .iter()
+        .filter(move |rule| !(rule.broken_by)(service).is_empty())
 }
 
 fn rule(
@@ -51,7 +55,7 @@ fn rule(
     path: &'static str,
     cel: impl Into<String>,
     message: impl Into<String>,
-    holds: fn(&InferenceService) -> bool,
+    broken_by: fn(&InferenceService) -> Vec<FieldPath>,
 ) -> Rule {
     let (cel, message) = (Some(cel.into()), message.into());
     Rule {
@@ -60,7 +64,7 @@ fn rule(
         cel,
         message,
         reason: AcceptedReason::InvalidSpec,
-        holds,
+        broken_by,
     }
 }
 
@@ -73,11 +77,8 @@ fn name_rule() -> Rule {
         "metadata.name becomes the name of a Service: use at most 52 lower-case letters, digits and \
          dashes, beginning with a letter and not ending with a dash",
         |service| {
-            service
-                .metadata
-                .name
-                .as_deref()
-                .is_some_and(is_service_name)
+            let name = service.metadata.name.as_deref();
+            fields_if(!name.is_some_and(is_service_name), &["metadata.name"])
         },
     )
 }
@@ -94,7 +95,7 @@ fn stats_rule() -> Rule {
             "spec.stats",
             "self.logging || (!self.headers && self.perRequestMetrics == 'Never')",
             message,
-            |service| service.spec.stats.gates().check().is_ok(),
+            stats_in_conflict,
         )
     }
 }
@@ -108,14 +109,17 @@ fn model_rules() -> [Rule; 4] {
             "spec.model.uri must have one of the forms hf://org/repo[/file.gguf], \
              pvc://claim[/path], s3://bucket[/prefix], oci://registry/repository[:tag|@digest] or \
              builtin://demo",
-            |service| source(service).is_some(),
+            |service| fields_if(source(service).is_none(), &["spec.model.uri"]),
         ),
         rule(
             "uri-parent",
             "spec.model",
             "!self.uri.contains('..')",
             "spec.model.uri may not contain '..': name the folder itself",
-            |service| !service.spec.model.uri.contains(".."),
+            |service| {
+                let climbs = service.spec.model.uri.contains("..");
+                fields_if(climbs, &["spec.model.uri"])
+            },
         ),
         rule(
             "revision",
@@ -124,7 +128,8 @@ fn model_rules() -> [Rule; 4] {
             "spec.model.revision is for hf:// only: remove it, or name the version in the uri",
             |service| {
                 let model = &service.spec.model;
-                model.revision.is_none() || model.uri.starts_with("hf://")
+                let broken = model.revision.is_some() && !model.uri.starts_with("hf://");
+                fields_if(broken, &["spec.model.revision", "spec.model.uri"])
             },
         ),
         rule(
@@ -139,7 +144,8 @@ fn model_rules() -> [Rule; 4] {
                 let local = ["pvc://", "builtin://"]
                     .iter()
                     .any(|s| model.uri.starts_with(s));
-                model.secret_ref.is_none() || !local
+                let broken = model.secret_ref.is_some() && local;
+                fields_if(broken, &["spec.model.secretRef", "spec.model.uri"])
             },
         ),
     ]
@@ -166,11 +172,7 @@ fn engine_rules() -> [Rule; 4] {
                 "spec.engine.extraArgs may not carry a flag that has its own place: {}",
                 fields.join(", ")
             ),
-            |service| {
-                extra_args(service)
-                    .iter()
-                    .all(|arg| owner_of(arg).is_none())
-            },
+            |service| extra_args_where(service, |arg| owner_of(arg).is_some()),
         ),
         rule(
             "expansion",
@@ -178,7 +180,7 @@ fn engine_rules() -> [Rule; 4] {
             "self.all(a, !a.contains('$('))",
             "spec.engine.extraArgs may not contain '$(': the kubelet would put a variable's value \
              there; write the value itself",
-            |service| extra_args(service).iter().all(|arg| !arg.contains("$(")),
+            |service| extra_args_where(service, |arg| arg.contains("$(")),
         ),
         rule(
             "env-names",
@@ -190,8 +192,10 @@ fn engine_rules() -> [Rule; 4] {
                 let env = engine(service)
                     .and_then(|e| e.env.as_deref())
                     .unwrap_or_default();
-                env.iter()
-                    .all(|variable| !variable.name.starts_with("CANDELA_"))
+                let env = env.iter().enumerate();
+                env.filter(|(_, variable)| variable.name.starts_with("CANDELA_"))
+                    .map(|(index, _)| FieldPath::of("spec.engine.env").item(index).field("name"))
+                    .collect()
             },
         ),
         rule(
@@ -201,13 +205,16 @@ fn engine_rules() -> [Rule; 4] {
              self.maxSurge == 0 && self.maxUnavailable == 0)",
             "spec.rollout.maxSurge and spec.rollout.maxUnavailable are both 0, so no pod could ever \
              be replaced: make one of them at least 1, or omit both",
-            |service| match service.spec.rollout {
-                Some(Rollout {
-                    max_surge: Some(s),
-                    max_unavailable: Some(u),
+            |service| {
+                let stuck = matches!(service.spec.rollout, Some(Rollout {
+                    max_surge: Some(surge),
+                    max_unavailable: Some(unavailable),
                     ..
-                }) => s.get() + u.get() > 0,
-                _ => true,
+                }) if surge.get() + unavailable.get() == 0);
+                fields_if(
+                    stuck,
+                    &["spec.rollout.maxSurge", "spec.rollout.maxUnavailable"],
+                )
             },
         ),
     ]
@@ -224,10 +231,10 @@ fn cache_rules() -> [Rule; 5] {
              nothing into it: remove spec.cache",
             |service| {
                 let uri = &service.spec.model.uri;
-                cache(service).is_none()
-                    || !["pvc://", "oci://", "builtin://"]
-                        .iter()
-                        .any(|s| uri.starts_with(s))
+                let without = ["pvc://", "oci://", "builtin://"];
+                let idle = without.iter().any(|s| uri.starts_with(s));
+                let broken = idle && cache(service).is_some();
+                fields_if(broken, &["spec.cache", "spec.model.uri"])
             },
         ),
         rule(
@@ -236,7 +243,15 @@ fn cache_rules() -> [Rule; 5] {
             "has(self.size) != has(self.claimName)",
             "spec.cache needs exactly one of size, for a volume claim of its own, and claimName, \
              for one that exists",
-            |service| cache(service).is_none_or(|c| c.size.is_some() != c.claim_name.is_some()),
+            |service| match cache(service) {
+                Some(c) if c.size.is_some() && c.claim_name.is_some() => {
+                    fields_if(true, &["spec.cache.claimName", "spec.cache.size"])
+                }
+                Some(c) if c.size.is_none() && c.claim_name.is_none() => {
+                    fields_if(true, &["spec.cache"])
+                }
+                _ => Vec::new(),
+            },
         ),
         rule(
             "cache-claim",
@@ -245,9 +260,14 @@ fn cache_rules() -> [Rule; 5] {
             "spec.cache.storageClassName and spec.cache.accessModes describe a new volume claim: \
              they need spec.cache.size",
             |service| {
-                cache(service).is_none_or(|c| {
-                    c.size.is_some() || (c.storage_class_name.is_none() && c.access_modes.is_none())
-                })
+                let claim = cache(service).filter(|c| c.size.is_none());
+                let class = claim.is_some_and(|c| c.storage_class_name.is_some());
+                let modes = claim.is_some_and(|c| c.access_modes.is_some());
+                [
+                    fields_if(class, &["spec.cache.storageClassName"]),
+                    fields_if(modes, &["spec.cache.accessModes"]),
+                ]
+                .concat()
             },
         ),
         rule(
@@ -258,7 +278,8 @@ fn cache_rules() -> [Rule; 5] {
             "spec.cache.size must be a quantity above zero, such as 50Gi",
             |service| {
                 let size = cache(service).and_then(|c| c.size.as_deref());
-                size.is_none_or(is_positive_quantity)
+                let broken = size.is_some_and(|size| !is_positive_quantity(size));
+                fields_if(broken, &["spec.cache.size"])
             },
         ),
         Rule {
@@ -270,7 +291,17 @@ fn cache_rules() -> [Rule; 5] {
                 "spec.cache is mounted by one node only (ReadWriteOnce) while several pods may run \
                  at once: set spec.cache.accessModes to [ReadWriteMany], or spec.replicas to 1 and \
                  spec.rollout.maxSurge to 0",
-                cache_can_be_shared,
+                |service| {
+                    let fields = [
+                        "spec.cache.accessModes",
+                        "spec.cache",
+                        "spec.replicas",
+                        "spec.rollout.maxSurge",
+                    ];
+                    let modes = cache(service).is_some_and(|c| c.access_modes.is_some());
+                    let fields = if modes { &fields[..] } else { &fields[1..] };
+                    fields_if(!cache_can_be_shared(service), fields)
+                },
             )
         },
     ]
@@ -289,9 +320,42 @@ fn pod_rules() -> [Rule; 1] {
                 .pod
                 .as_ref()
                 .and_then(|pod| pod.labels.as_ref());
-            labels.is_none_or(|labels| labels.keys().all(|k| !k.starts_with("app.kubernetes.io/")))
+            let names = labels.into_iter().flat_map(BTreeMap::keys);
+            names
+                .filter(|name| name.starts_with("app.kubernetes.io/"))
+                .map(|name| FieldPath::of("spec.pod.labels").field(name))
+                .collect()
         },
     )]
+}
+
+/// The stats that are to be reported, and what stops them from being computed.
+fn stats_in_conflict(service: &InferenceService) -> Vec<FieldPath> {
+    let stats = service.spec.stats;
+    if stats.gates().check().is_ok() {
+        return Vec::new();
+    }
+    [
+        fields_if(stats.headers, &["spec.stats.headers"]),
+        fields_if(
+            stats.per_request_metrics != MetricsWhen::Never,
+            &["spec.stats.perRequestMetrics"],
+        ),
+        fields_if(true, &["spec.stats.logging"]),
+    ]
+    .concat()
+}
+
+fn fields_if(broken: bool, fields: &[&str]) -> Vec<FieldPath> {
+    let fields = fields.iter().filter(|_| broken);
+    fields.map(|path| FieldPath::of(path)).collect()
+}
+
+fn extra_args_where(service: &InferenceService, wrong: fn(&str) -> bool) -> Vec<FieldPath> {
+    let args = extra_args(service).iter().enumerate();
+    args.filter(|(_, arg)| wrong(arg))
+        .map(|(index, _)| FieldPath::of("spec.engine.extraArgs").item(index))
+        .collect()
 }
 
 fn cache_can_be_shared(service: &InferenceService) -> bool {

@@ -68,16 +68,19 @@ pub struct ModelStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ColdStart {
-    /// Pulling the image.
+    /// The pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Pulling the image, by the kubelet's own measure; 0 if the node had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_seconds: Option<f64>,
     /// Downloading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download_seconds: Option<f64>,
-    /// Loading the model.
+    /// From the start of the engine's process until it answered requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_seconds: Option<f64>,
-    /// From loaded to the first token.
+    /// What the first request of all waited for its first token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token_seconds: Option<f64>,
 }

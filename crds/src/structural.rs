@@ -4,17 +4,17 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Finding, schema::properties};
+use crate::{FieldPath, Finding, schema::properties};
 
 /// Fields that every object has besides those of its schema.
 const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Removes fields that `schema` does not know, as the API server would, and reports them.
 pub(crate) fn prune(schema: &Value, object: &mut Value, findings: &mut Vec<Finding>) {
-    prune_at(schema, object, "", findings);
+    prune_at(schema, object, &FieldPath::default(), findings);
 }
 
-fn prune_at(schema: &Value, value: &mut Value, path: &str, findings: &mut Vec<Finding>) {
+fn prune_at(schema: &Value, value: &mut Value, path: &FieldPath, findings: &mut Vec<Finding>) {
     match value {
         Value::Object(fields) => {
             if let Some(known) = properties(schema) {
@@ -22,21 +22,21 @@ fn prune_at(schema: &Value, value: &mut Value, path: &str, findings: &mut Vec<Fi
                     let keep = known.contains_key(name)
                         || (path.is_empty() && ENVELOPE.contains(&name.as_str()));
                     if !keep {
-                        findings.push(unknown_field(&join(path, name), name, known));
+                        findings.push(unknown_field(path.field(name), name, known));
                     }
                     keep
                 });
             }
             for (name, value) in fields {
                 if let Some(schema) = child_schema(schema, name) {
-                    prune_at(schema, value, &join(path, name), findings);
+                    prune_at(schema, value, &path.field(name), findings);
                 }
             }
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter_mut().enumerate() {
-                    prune_at(schema, item, &format!("{path}[{index}]"), findings);
+                    prune_at(schema, item, &path.item(index), findings);
                 }
             }
         }
@@ -44,7 +44,7 @@ fn prune_at(schema: &Value, value: &mut Value, path: &str, findings: &mut Vec<Fi
     }
 }
 
-fn unknown_field(path: &str, name: &str, known: &Map<String, Value>) -> Finding {
+fn unknown_field(path: FieldPath, name: &str, known: &Map<String, Value>) -> Finding {
     let nearest = nearest(name, known.keys().map(String::as_str));
     let advice = match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -53,10 +53,11 @@ fn unknown_field(path: &str, name: &str, known: &Map<String, Value>) -> Finding 
             format!("the fields here are {}", names.join(", "))
         }
     };
-    Finding::error(
-        path,
-        format!("unknown field, which the API server would drop: {advice}"),
-    )
+    let message = format!("unknown field, which the API server would drop: {advice}");
+    Finding {
+        about_name: true,
+        ..Finding::error(path, message)
+    }
 }
 
 /// Drops nulls and fills in defaults, as the API server does before it validates.
@@ -86,12 +87,12 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
 
 /// Holds every value of `object` against its schema.
 pub(crate) fn validate(schema: &Value, object: &Value, findings: &mut Vec<Finding>) {
-    validate_at(schema, object, "", findings);
+    validate_at(schema, object, &FieldPath::default(), findings);
 }
 
-fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Finding>) {
+fn validate_at(schema: &Value, value: &Value, path: &FieldPath, findings: &mut Vec<Finding>) {
     if let Some(wrong) = wrong_type(schema, value).or_else(|| wrong_value(schema, value)) {
-        findings.push(Finding::error(path, wrong));
+        findings.push(Finding::error(path.clone(), wrong));
         return;
     }
     match value {
@@ -105,12 +106,12 @@ fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Fin
                 let name = name.as_str().unwrap_or_default();
                 let is_envelope = path.is_empty() && ENVELOPE.contains(&name);
                 if !is_envelope && !fields.contains_key(name) {
-                    findings.push(Finding::error(join(path, name), "is required, but missing"));
+                    findings.push(Finding::error(path.field(name), "is required, but missing"));
                 }
             }
             for (name, value) in fields {
                 if let Some(schema) = child_schema(schema, name) {
-                    validate_at(schema, value, &join(path, name), findings);
+                    validate_at(schema, value, &path.field(name), findings);
                 }
             }
         }
@@ -118,7 +119,7 @@ fn validate_at(schema: &Value, value: &Value, path: &str, findings: &mut Vec<Fin
             findings.extend(repeated_key(schema, items, path));
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter().enumerate() {
-                    validate_at(schema, item, &format!("{path}[{index}]"), findings);
+                    validate_at(schema, item, &path.item(index), findings);
                 }
             }
         }
@@ -142,7 +143,21 @@ fn wrong_type(schema: &Value, value: &Value) -> Option<String> {
         "number" => value.is_number(),
         _ => true,
     };
-    (!fits).then(|| format!("must be of type {wanted}, but is {}", show(value)))
+    (!fits).then(|| {
+        let name = match wanted {
+            "object" => "a block of fields",
+            "array" => "a list",
+            "string" => "a string",
+            "boolean" => "true or false",
+            "integer" => "a whole number",
+            wanted => wanted,
+        };
+        let advice = match value {
+            Value::Bool(_) | Value::Number(_) if wanted == "string" => ": put it in quotes",
+            _ => "",
+        };
+        format!("must be {name}, but is {}{advice}", show(value))
+    })
 }
 
 fn wrong_value(schema: &Value, value: &Value) -> Option<String> {
@@ -187,7 +202,7 @@ fn wrong_value(schema: &Value, value: &Value) -> Option<String> {
     }
 }
 
-fn repeated_key(schema: &Value, items: &[Value], path: &str) -> Option<Finding> {
+fn repeated_key(schema: &Value, items: &[Value], path: &FieldPath) -> Option<Finding> {
     let key = schema
         .get("x-kubernetes-list-map-keys")?
         .as_array()?
@@ -199,21 +214,13 @@ fn repeated_key(schema: &Value, items: &[Value], path: &str) -> Option<Finding> 
             .iter()
             .any(|earlier| earlier.get(key) == Some(value));
         let message = || format!("{key} {} is given twice", show(value));
-        repeated.then(|| Finding::error(format!("{path}[{index}]"), message()))
+        repeated.then(|| Finding::error(path.item(index), message()))
     })
 }
 
 fn child_schema<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     let property = properties(schema).and_then(|properties| properties.get(name));
     property.or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()))
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
 }
 
 fn show(value: &Value) -> String {

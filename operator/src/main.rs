@@ -16,7 +16,7 @@ use candela_operator::{
     reconcile::{Asked, Caches, Context, Images, NetworkPolicySettings, Settings, Written},
     server,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{
     Client,
@@ -44,11 +44,7 @@ enum Command {
     /// Print the CustomResourceDefinition
     Crd,
     /// Say what the API server and the operator would say to a manifest
-    Lint {
-        /// The manifest; - is standard input
-        #[arg(short, long = "filename", value_name = "FILE|-")]
-        file: PathBuf,
-    },
+    Lint(Lint),
     /// Run a manifest's pod as a process on this machine, ask it a question, and show what the
     /// answer cost
     Local(Local),
@@ -114,6 +110,25 @@ fn peers(text: &str) -> Result<Peers, String> {
 }
 
 #[derive(Debug, Args)]
+struct Lint {
+    /// The manifest; - is standard input; may be given several times
+    #[arg(short, long = "filename", value_name = "FILE|-", required = true)]
+    file: Vec<PathBuf>,
+
+    /// How findings are written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: LintOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LintOutput {
+    /// FILE:LINE:COLUMN: SEVERITY: FIELD: MESSAGE, and the line itself below it
+    Text,
+    /// An array with one object for each finding
+    Json,
+}
+
+#[derive(Debug, Args)]
 struct Local {
     /// The manifest, with one InferenceService; - is standard input
     #[arg(short, long = "filename", value_name = "FILE|-")]
@@ -154,7 +169,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => run(options).await,
         Command::Crd => print(&candela_crds::definition_yaml()),
-        Command::Lint { file } => lint_file(file),
+        Command::Lint(options) => lint_files(&options),
         Command::Local(options) => local(options, started).await,
     };
     match done {
@@ -309,16 +324,21 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn lint_file(file: PathBuf) -> anyhow::Result<()> {
-    let text = lint::read(&file)?;
-    let name = lint::display_name(&file);
-    let Report { text, errors } = lint::lint(&name, &text)?;
-    print(&text)?;
-    match errors {
-        0 => Ok(()),
-        1 => anyhow::bail!("{name} has 1 error"),
-        errors => anyhow::bail!("{name} has {errors} errors"),
+fn lint_files(options: &Lint) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    for file in &options.file {
+        let text = lint::read(file)?;
+        lint::lint(&lint::display_name(file), &text, &mut report);
     }
+    match options.output {
+        LintOutput::Text => print(&report.text)?,
+        LintOutput::Json => print(&format!(
+            "{:#}\n",
+            serde_json::Value::from(report.findings.clone())
+        ))?,
+    }
+    anyhow::ensure!(report.errors == 0, "{}", report.summary());
+    Ok(())
 }
 
 async fn local(options: Local, started: Instant) -> anyhow::Result<()> {

@@ -95,7 +95,10 @@ fn a_contradiction_is_refused_in_the_words_of_the_api() {
     ] {
         let all = text(&output.stdout) + &text(&output.stderr);
         assert!(!output.status.success());
-        assert!(all.contains(&format!("spec.stats: {message}")), "{all}");
+        assert!(
+            all.contains(&format!(":4:73: error: spec.stats.headers: {message}")),
+            "{all}"
+        );
     }
 }
 

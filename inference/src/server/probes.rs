@@ -1,6 +1,9 @@
 //! Routes for kubelets, operators and scrapers. None of them needs a key.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -29,6 +32,10 @@ pub(super) struct Progress {
     bytes_done: u64,
     /// 0 while it is unknown.
     bytes_total: u64,
+    /// Seconds from the start of the process until the model answered requests; null before.
+    load_seconds: Option<f64>,
+    /// Seconds that the first request of all waited for its first token; null before, and without stats.
+    first_token_seconds: Option<f64>,
 }
 
 impl Progress {
@@ -38,6 +45,8 @@ impl Progress {
             phase: "downloading",
             bytes_done: download.bytes_done.load(Ordering::Relaxed),
             bytes_total: download.bytes_total.load(Ordering::Relaxed),
+            load_seconds: None,
+            first_token_seconds: None,
         }
     }
 }
@@ -72,7 +81,11 @@ pub(super) async fn ready(State(state): State<SharedState>) -> Result<StatusCode
 
 /// How far loading is: of the download while files come to this machine, else of the weights.
 pub(super) async fn progress(State(state): State<SharedState>) -> Response {
-    let StartProgress { download, load } = state.progress.as_ref();
+    let StartProgress {
+        download,
+        load,
+        ready_after,
+    } = state.progress.as_ref();
     let phase = state.phase();
     let downloading = phase == Phase::Loading && download.active.load(Ordering::Relaxed);
     let progress = match downloading {
@@ -81,6 +94,11 @@ pub(super) async fn progress(State(state): State<SharedState>) -> Response {
             phase: phase.as_str(),
             bytes_done: load.bytes_done.load(Ordering::Relaxed),
             bytes_total: load.bytes_total.load(Ordering::Relaxed),
+            load_seconds: ready_after.get().map(Duration::as_secs_f64),
+            first_token_seconds: state
+                .loaded()
+                .and_then(|serving| serving.metrics.first_token())
+                .map(|waited| waited.as_secs_f64()),
         },
     };
     Json(progress).into_response()
@@ -96,7 +114,7 @@ pub(super) async fn version() -> Response {
 
 /// Prometheus text: how far the start is, and from the first moment of the model on all that is measured.
 pub(super) async fn metrics(State(state): State<SharedState>) -> Response {
-    let StartProgress { download, load } = state.progress.as_ref();
+    let StartProgress { download, load, .. } = state.progress.as_ref();
     let bytes = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut text = start_metrics(&[
         StartBytes {

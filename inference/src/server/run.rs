@@ -129,6 +129,8 @@ async fn run_model(
         dtype,
         kv_blocks,
     } = loaded.await.unwrap_or(Err(LoadError::Panicked))?;
+    let ready_after = since_start.now().since_start();
+    state.progress.ready_after.get_or_init(|| ready_after);
     tracing::info!(
         model = %state.flags.model,
         names = ?serving.facts.served_names,
@@ -136,7 +138,7 @@ async fn run_model(
         kv_blocks,
         max_model_len = serving.facts.max_model_len,
         port = state.flags.port,
-        seconds = since_start.now().since_start().as_secs_f64(),
+        seconds = ready_after.as_secs_f64(),
         "ready"
     );
     state.set_serving(serving);

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use candela_flags::EngineFlags;
@@ -80,6 +81,8 @@ pub struct StartProgress {
     pub download: Arc<DownloadProgress>,
     /// Of its weights into memory.
     pub load: LoadProgress,
+    /// From the start of the process to a model that answers; set once.
+    pub ready_after: OnceLock<Duration>,
 }
 
 /// What all connections share.

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -105,6 +105,8 @@ struct StatsMetrics {
     iteration_tokens: Histogram,
     mask: Histogram,
     mask_wait: Histogram,
+    /// The very first observation of `ttft`.
+    first_token: OnceLock<Duration>,
 }
 
 impl Metrics {
@@ -213,6 +215,12 @@ impl Metrics {
     pub(crate) fn record_first_token(&self, since_arrival: Duration) {
         let Some(stats) = &self.stats else { return };
         stats.ttft.observe(since_arrival.as_secs_f64());
+        stats.first_token.get_or_init(|| since_arrival);
+    }
+
+    /// How long the first request of all waited for its first token; `None` before it, and without stats.
+    pub fn first_token(&self) -> Option<Duration> {
+        self.stats.as_ref()?.first_token.get().copied()
     }
 
     /// Counts the look-up of a sequence's prompt in the prefix cache, when it is first scheduled.
@@ -417,6 +425,7 @@ impl Maker<'_> {
                 "Time that a step waited for the mask of a structured output, by token.",
                 MASK_SECONDS,
             ),
+            first_token: OnceLock::new(),
         }
     }
 

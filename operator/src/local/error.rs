@@ -12,7 +12,7 @@ pub enum LocalError {
     /// The manifest could not be read.
     #[error(transparent)]
     Read(#[from] lint::LintError),
-    /// The manifest is refused; the findings, one a line.
+    /// The manifest is refused; the findings with their places.
     #[error("{0}")]
     Refused(String),
     /// The manifest holds none, or several, InferenceServices.

@@ -13,8 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candela_crds::{Checked, InferenceService, check, is_inference_service, read_documents};
-use serde_json::Value;
+use candela_crds::{
+    Diagnostic, InferenceService, Judged, ReadError, Severity, is_inference_service, read_objects,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
@@ -122,26 +123,27 @@ impl Stop {
 fn read_service(file: &Path) -> Result<InferenceService, LocalError> {
     let name = lint::display_name(file);
     let text = lint::read(file)?;
-    let documents = read_documents(&text).map_err(|source| lint::LintError::Parse {
-        file: name.clone(),
-        source,
-    })?;
-    let mut documents: Vec<Value> = documents.into_iter().filter(is_inference_service).collect();
-    let (Some(document), true) = (documents.pop(), documents.is_empty()) else {
-        let count = documents.len() + usize::from(!documents.is_empty());
+    let described = |diagnostics: &[Diagnostic]| {
+        let text = lint::describe(&name, &text, diagnostics);
+        LocalError::Refused(text.trim_end().to_owned())
+    };
+    let objects = read_objects(&text).map_err(|ReadError(diagnostic)| described(&[diagnostic]))?;
+    let mut services: Vec<_> = objects
+        .into_iter()
+        .filter(|object| is_inference_service(object.value()))
+        .collect();
+    let (Some(object), true) = (services.pop(), services.is_empty()) else {
+        let count = services.len() + usize::from(!services.is_empty());
         return Err(LocalError::NotOne { file: name, count });
     };
-    let Checked { service, findings } = check(document);
-    let refused = findings
-        .iter()
-        .any(|f| f.severity == candela_crds::Severity::Error);
-    match service.filter(|_| !refused) {
-        Some(service) => Ok(service),
-        None => {
-            let lines: Vec<String> = findings.iter().map(|f| format!("{name}: {f}")).collect();
-            Err(LocalError::Refused(lines.join("\n")))
-        }
-    }
+    let Judged {
+        service,
+        diagnostics,
+    } = object.check();
+    let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    service
+        .filter(|_| !refused)
+        .ok_or_else(|| described(&diagnostics))
 }
 
 fn first_key(file: &Path) -> Result<String, LocalError> {

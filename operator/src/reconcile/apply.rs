@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Children, Context, Observed, Progress, Refusal,
+    Children, Context, Heard, Observed, Refusal,
     likeness::{is_within, projection},
     pin::fnv1a,
     validate::owns,
@@ -42,8 +42,10 @@ pub struct Applied {
     pub claim: Option<PersistentVolumeClaim>,
     /// The service's pods, newest first.
     pub pods: Vec<Pod>,
-    /// How far the newest pod is that is not ready.
-    pub progress: Option<Progress>,
+    /// What is heard of the newest pod that is not ready.
+    pub coming: Heard,
+    /// What is heard of the start of the newest pod that is.
+    pub started: Heard,
 }
 
 /// A write to a child that failed.
@@ -178,7 +180,8 @@ pub(super) async fn apply(
             has_address: true,
             claim: claim.or(observed.claim),
             pods: observed.pods,
-            progress: None,
+            coming: Heard::default(),
+            started: Heard::default(),
         }),
         Err(error) => {
             let refusal = error.refusal().ok_or(error)?;
@@ -201,7 +204,8 @@ impl Applied {
             has_address: observed.service.is_some_and(|child| owns(service, &child)),
             claim: observed.claim.or(own_claim),
             pods: observed.pods,
-            progress: None,
+            coming: Heard::default(),
+            started: Heard::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod likeness;
 mod observe;
 mod pin;
 mod pod;
+mod pod_events;
 mod progress;
 mod readiness;
 mod report;
@@ -33,7 +34,8 @@ pub use apply::{Applied, ApplyError};
 pub use build::{Children, build};
 pub use likeness::Written;
 pub use observe::{Caches, ObserveError, Observed, observe, observe_now};
-pub use progress::{ASK_INTERVAL, Asked, Progress};
+pub use pod_events::PodEvents;
+pub use progress::{ASK_INTERVAL, Asked, Heard, Progress};
 pub use report::ReportError;
 pub use source::{Credentials, Download, Source};
 pub use status::status;
@@ -182,6 +184,8 @@ async fn finish(
     mut applied: Applied,
     view: View,
 ) -> Result<Reconciled, ReconcileError> {
-    applied.progress = ctx.asked.newest(&applied.pods).await;
+    let (client, pods) = (&ctx.client, &applied.pods);
+    applied.coming = ctx.asked.of_coming(client, pods).await;
+    applied.started = ctx.asked.of_started(client, service, pods).await;
     Ok(report::report(ctx, service, &applied, view).await?)
 }

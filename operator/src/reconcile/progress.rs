@@ -1,14 +1,27 @@
-//! How far a pod is on its way to being ready: asked of the pod itself, which serves `GET /progress` from its first moment on.
+//! How far a pod is on its way to being ready, and what its start cost: asked of the pod itself, which serves `GET /progress`
+//! from its first moment on, and of its events.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use candela_crds::names::{DOWNLOAD_CONTAINER, ENGINE_CONTAINER, ENGINE_PORT};
+use candela_crds::{
+    InferenceService,
+    names::{DOWNLOAD_CONTAINER, ENGINE_CONTAINER, ENGINE_PORT},
+};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
-use super::readiness::{is_leaving, is_ready};
+use super::{
+    pod_events::PodEvents,
+    readiness::{is_leaving, is_ready, waits_for_volumes},
+};
 use crate::http;
 
 /// A pod is not asked again sooner, however often its service is reconciled.
@@ -19,9 +32,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const STEP_PERCENT: u64 = 5;
 /// Pods whose answers are remembered; beyond, all are forgotten and asked anew.
 const REMEMBERED_MAX: usize = 100_000;
+/// A ready pod is asked what its start cost for so long: by then somebody has sent a first request, or it does not matter.
+const MEASURED_FOR_SECONDS: i64 = 600;
 
 /// What a pod said.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Progress {
     /// `downloading` or `loading`, or what comes after.
     pub phase: String,
@@ -29,11 +44,26 @@ pub struct Progress {
     pub bytes_done: u64,
     /// 0 while it is unknown.
     pub bytes_total: u64,
+    /// From the start of its process to its being ready.
+    #[serde(default)]
+    pub load_seconds: Option<f64>,
+    /// What its first request waited for its first token.
+    #[serde(default)]
+    pub first_token_seconds: Option<f64>,
 }
 
-/// Answers of pods, by their uid, and when they were asked.
+/// All that is known of a pod beyond its status.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heard {
+    /// From itself; `None` if it did not answer.
+    pub progress: Option<Progress>,
+    /// From its events.
+    pub events: PodEvents,
+}
+
+/// What was heard of pods on their way (`false`) and of ready ones (`true`), by their uid, and when.
 #[derive(Debug, Default)]
-pub struct Asked(Mutex<HashMap<String, (Instant, Option<Progress>)>>);
+pub struct Asked(Mutex<HashMap<(String, bool), (Instant, Heard)>>);
 
 impl Progress {
     /// Whole steps that are done, such as `45%`; `None` while it is unknown how much there is.
@@ -45,31 +75,75 @@ impl Progress {
 }
 
 impl Asked {
-    /// How far the newest pod is that is on its way. `None` where there is none, or it does not answer.
-    pub(super) async fn newest(&self, pods: &[Pod]) -> Option<Progress> {
-        let pod = pods.iter().find(|pod| !is_ready(pod) && !is_leaving(pod))?;
-        let (uid, address) = (pod.uid()?, address(pod)?);
+    /// Of the newest pod that is on its way to being ready.
+    pub(super) async fn of_coming(&self, client: &Client, pods: &[Pod]) -> Heard {
+        let mut pods = pods.iter();
+        match pods.find(|pod| !is_ready(pod) && !is_leaving(pod)) {
+            Some(pod) => self.of(client, pod, waits_for_volumes(pod)).await,
+            None => Heard::default(),
+        }
+    }
+
+    /// Of the newest pod that is ready, if `service` does not say yet what its start cost.
+    pub(super) async fn of_started(
+        &self,
+        client: &Client,
+        service: &InferenceService,
+        pods: &[Pod],
+    ) -> Heard {
+        match pods.iter().find(|pod| is_ready(pod)) {
+            Some(pod) if is_unmeasured(service, pod) => self.of(client, pod, true).await,
+            _ => Heard::default(),
+        }
+    }
+
+    async fn of(&self, client: &Client, pod: &Pod, with_events: bool) -> Heard {
+        let key = (pod.uid().unwrap_or_default(), is_ready(pod));
         let now = Instant::now();
-        if let Some((at, answer)) = self.lock().get(&uid)
+        if let Some((at, heard)) = self.lock().get(&key)
             && now.duration_since(*at) < ASK_INTERVAL
         {
-            return answer.clone();
+            return heard.clone();
         }
-        let answer = timeout(ANSWER_TIMEOUT, http::send(address, "/progress", None, None)).await;
-        let answer = answer.ok().and_then(Result::ok);
-        let answer = answer.and_then(|answer| serde_json::from_value(answer.body).ok());
+        let progress = async {
+            let asked = http::send(address(pod)?, "/progress", None, None);
+            let answer = timeout(ANSWER_TIMEOUT, asked).await.ok()?.ok()?;
+            serde_json::from_value(answer.body).ok()
+        };
+        let events = async {
+            match with_events {
+                true => PodEvents::of(client, pod).await,
+                false => PodEvents::default(),
+            }
+        };
+        let (progress, events) = tokio::join!(progress, events);
+        let heard = Heard { progress, events };
         let mut asked = self.lock();
         if asked.len() >= REMEMBERED_MAX {
             asked.clear();
         }
-        asked.insert(uid, (now, answer.clone()));
-        answer
+        asked.insert(key, (now, heard.clone()));
+        heard
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Option<Progress>)>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, bool), (Instant, Heard)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the start of `pod`, which is ready, still has a figure that the status of `service` lacks and may get.
+pub(super) fn is_unmeasured(service: &InferenceService, pod: &Pod) -> bool {
+    let known = service
+        .status
+        .as_ref()
+        .and_then(|status| status.cold_start.as_ref())
+        .filter(|known| known.pod.as_deref() == pod.metadata.name.as_deref());
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let age = created.map(|created| Timestamp::now().as_second() - created.0.as_second());
+    let young = age.is_none_or(|seconds| seconds < MEASURED_FOR_SECONDS);
+    match known {
+        None => true,
+        Some(known) => young && service.spec.stats.logging && known.first_token_seconds.is_none(),
     }
 }
 
@@ -100,6 +174,8 @@ mod tests {
                 phase: "loading".into(),
                 bytes_done: done,
                 bytes_total: total,
+                load_seconds: None,
+                first_token_seconds: None,
             };
             progress.percent()
         };

@@ -214,6 +214,19 @@ fn success(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     (ended.exit_code == 0).then_some(ended)
 }
 
+/// Whether the pod has a node and its containers are not made yet: what is in the way is told in events alone.
+pub(super) fn waits_for_volumes(pod: &Pod) -> bool {
+    let creating = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        let waiting = state.and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        matches!(reason, Some("ContainerCreating" | "PodInitializing"))
+    };
+    let placed = condition(pod, "PodScheduled").is_some_and(|(status, _)| status == "True");
+    let first = download(pod).or_else(|| engine(pod));
+    placed && first.is_some_and(creating)
+}
+
 /// Whether the pod's download runs.
 pub(super) fn is_downloading(pod: &Pod) -> bool {
     let state = download(pod).and_then(|container| container.state.as_ref());

@@ -12,7 +12,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Applied, Context, ObserveError, Reconciled, View, observe::service_now, status};
+use super::{
+    Applied, Context, ObserveError, Reconciled, View, observe::service_now,
+    progress::is_unmeasured, readiness::is_ready, status,
+};
 
 /// Characters of an event's note; the API server takes 1024 bytes.
 const NOTE_MAX: usize = 250;
@@ -48,7 +51,7 @@ pub(super) async fn report(
     let wanted = status(service, applied, Timestamp::now());
     let reconciled = Reconciled {
         accepted: applied.refusal.is_none(),
-        settled: is_settled(&wanted),
+        settled: is_settled(&wanted) && !is_measuring(service, applied),
     };
     if service.status.as_ref() == Some(&wanted) {
         return Ok(reconciled);
@@ -165,6 +168,12 @@ fn is_settled(status: &InferenceServiceStatus) -> bool {
     find(status, ConditionType::Ready).is_some_and(|ready| {
         ready.status == "True" || ready.reason == ReadyReason::ScaledToZero.as_str()
     })
+}
+
+/// Whether a pod may still say what its start cost.
+fn is_measuring(service: &InferenceService, applied: &Applied) -> bool {
+    let pod = applied.pods.iter().find(|pod| is_ready(pod));
+    pod.is_some_and(|pod| is_unmeasured(service, pod))
 }
 
 fn find(status: &InferenceServiceStatus, kind: ConditionType) -> Option<&Condition> {

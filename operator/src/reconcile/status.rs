@@ -14,12 +14,12 @@ use k8s_openapi::{
 };
 
 use super::{
-    Applied, Progress, Refusal,
+    Applied, Heard, Progress, Refusal,
     observe::named_claim,
     pod::startup_seconds,
     readiness::{
         download_obstacle, is_downloading, is_leaving, is_ready, load_seconds, obstacle, phase,
-        pulled,
+        pulled, waits_for_volumes,
     },
 };
 
@@ -66,7 +66,7 @@ pub fn status(
         selector: Some(selector_text(name)),
         image: image(applied),
         model: Some(model_status(applied, served, before.model)),
-        cold_start: cold_start(applied).or(before.cold_start),
+        cold_start: cold_start(applied, before.cold_start),
         stats: running(applied).and_then(stats_in_effect),
         conditions,
     }
@@ -75,7 +75,7 @@ pub fn status(
 fn model_status(applied: &Applied, served: &str, before: Option<ModelStatus>) -> ModelStatus {
     let before = before.unwrap_or_default();
     let pulled = applied.pods.iter().find_map(|pod| pulled(pod)?.pulled);
-    let progress = match &applied.progress {
+    let progress = match &applied.coming.progress {
         Some(progress) => progress.percent(),
         None => (applied.pods.iter().any(is_ready)).then(|| "100%".to_owned()),
     };
@@ -92,15 +92,29 @@ fn model_status(applied: &Applied, served: &str, before: Option<ModelStatus>) ->
     }
 }
 
-/// Of the newest pod that has been through it.
-fn cold_start(applied: &Applied) -> Option<ColdStart> {
-    let pod = applied.pods.iter().find(|pod| is_ready(pod))?;
+/// Of the newest pod that has been through it; what is known already stays, since a pod is not asked twice.
+fn cold_start(applied: &Applied, before: Option<ColdStart>) -> Option<ColdStart> {
+    let Some(pod) = applied.pods.iter().find(|pod| is_ready(pod)) else {
+        return before;
+    };
+    let name = pod.metadata.name.clone();
+    let before = before
+        .filter(|before| before.pod == name)
+        .unwrap_or_default();
+    let Heard { progress, events } = &applied.started;
+    let said = progress.as_ref();
     let download_seconds = pulled(pod).and_then(|report| report.pulled.map(|_| report.seconds));
-    let load_seconds = load_seconds(pod);
-    (download_seconds.is_some() || load_seconds.is_some()).then_some(ColdStart {
-        download_seconds,
-        load_seconds,
-        ..Default::default()
+    Some(ColdStart {
+        pod: name,
+        image_pull_seconds: events.image_pull_seconds.or(before.image_pull_seconds),
+        download_seconds: download_seconds.or(before.download_seconds),
+        load_seconds: said
+            .and_then(|said| said.load_seconds)
+            .or(before.load_seconds)
+            .or_else(|| load_seconds(pod)),
+        first_token_seconds: said
+            .and_then(|said| said.first_token_seconds)
+            .or(before.first_token_seconds),
     })
 }
 
@@ -291,6 +305,13 @@ fn why_not_ready(
     if let Some(found) = applied.pods.iter().find_map(|pod| obstacle(pod, startup)) {
         return Some(found);
     }
+    if let Some(trouble) = &applied.coming.events.volume_trouble
+        && let Some(pod) = applied.pods.iter().find(|pod| waits_for_volumes(pod))
+    {
+        let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        let message = format!("pod {pod} waits for a volume: {trouble}");
+        return Some((ReadyReason::VolumeUnavailable, message));
+    }
     if let Some(message) = &counts.replica_failure {
         let message = format!("pods cannot be created: {message}");
         return Some((ReadyReason::InsufficientCapacity, message));
@@ -332,7 +353,8 @@ fn slowest(applied: &Applied) -> String {
         .find(|pod| !is_ready(pod) && !is_leaving(pod));
     waiting.map_or_else(String::new, |pod| {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let percent = applied.progress.as_ref().and_then(Progress::percent);
+        let percent = applied.coming.progress.as_ref();
+        let percent = percent.and_then(Progress::percent);
         let percent = percent.map_or_else(String::new, |percent| format!(", {percent}"));
         format!("; pod {name} {}{percent}", phase(pod))
     })

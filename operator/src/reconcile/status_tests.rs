@@ -272,10 +272,12 @@ fn a_download_is_told_by_how_far_it_is() {
         deployment(1, 1, 1, 0),
         vec![downloading(running, json!({}))],
     );
-    applied.progress = Some(Progress {
+    applied.coming.progress = Some(Progress {
         phase: "downloading".into(),
         bytes_done: 47,
         bytes_total: 100,
+        load_seconds: None,
+        first_token_seconds: None,
     });
     let status = status(&hub_service(), &applied, at(NOON));
     let (ready, reason, message) = condition(&status, "Ready");
@@ -285,6 +287,60 @@ fn a_download_is_told_by_how_far_it_is() {
         "{message}"
     );
     assert_eq!(status.model.unwrap().progress.as_deref(), Some("45%"));
+}
+
+#[test]
+fn a_volume_that_cannot_be_mounted_is_told_in_the_words_of_its_event() {
+    let waiting = json!({
+        "conditions": [{"type": "PodScheduled", "status": "True"}],
+        "containerStatuses": [{"name": "engine", "image": "engine:1", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}],
+    });
+    let mut applied = applied(deployment(1, 1, 1, 0), vec![pod(waiting)]);
+    let reason = |applied: &Applied| condition(&status(&service(), applied, at(NOON)), "Ready").1;
+    assert_eq!(reason(&applied), "Loading");
+    applied.coming.events.volume_trouble = Some("secret \"keys\" not found".into());
+    let status = status(&service(), &applied, at(NOON));
+    let (_, reason, message) = condition(&status, "Ready");
+    assert_eq!(reason, "VolumeUnavailable");
+    assert!(
+        message.ends_with("demo-1 waits for a volume: secret \"keys\" not found"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_start_is_measured_once_and_the_figures_stay_with_their_pod() {
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    let mut applied = applied(deployment(1, 1, 1, 1), vec![pod(ready)]);
+    let figures = |service: &InferenceService, applied: &Applied| {
+        let cold = status(service, applied, at(NOON)).cold_start.unwrap();
+        (
+            cold.image_pull_seconds,
+            cold.load_seconds,
+            cold.first_token_seconds,
+        )
+    };
+    applied.started = Heard {
+        progress: Some(Progress {
+            phase: "ready".into(),
+            bytes_done: 1,
+            bytes_total: 1,
+            load_seconds: Some(0.25),
+            first_token_seconds: None,
+        }),
+        events: PodEvents {
+            volume_trouble: None,
+            image_pull_seconds: Some(0.4),
+        },
+    };
+    let mut service = service();
+    assert_eq!(figures(&service, &applied), (Some(0.4), Some(0.25), None));
+    service.status = Some(status(&service, &applied, at(NOON)));
+    applied.started = Heard::default();
+    assert_eq!(figures(&service, &applied), (Some(0.4), Some(0.25), None));
+    applied.pods[0].metadata.name = Some("demo-2".into());
+    assert_eq!(figures(&service, &applied), (None, None, None));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::{
     backoff::Failures,
     cache::{ServiceKey, Watched, relisting},
     metrics::Outcome,
-    reconcile::{self, ASK_INTERVAL, Caches, Context, ReconcileError, Reconciled},
+    reconcile::{self, ASK_INTERVAL, Caches, Context, Outlook, ReconcileError, Reconciled},
 };
 
 /// Objects that are reconciled at the same time; kube's own default has no bound.
@@ -36,7 +36,9 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const CHANGES_MAX: usize = 1024;
 /// Next look at a service that is not settled: a claim that it names may have come, and pods load.
 const UNSETTLED: Duration = ASK_INTERVAL;
-/// Next look at a service that is: for what watches miss.
+/// Next look at a service whose newest pod may still tell of its start.
+const MEASURING: Duration = Duration::from_secs(60);
+/// Next look at a service that is settled: for what watches miss.
 const SETTLED: Duration = Duration::from_secs(60 * 60);
 
 type Guarded = DeserializeGuard<InferenceService>;
@@ -160,7 +162,7 @@ async fn reconcile_one(
             .await
             .map(|()| Reconciled {
                 accepted: false,
-                settled: true,
+                outlook: Outlook::Settled,
             }),
     };
     let outcome = match &result {
@@ -172,9 +174,13 @@ async fn reconcile_one(
         .context
         .metrics
         .reconciled(outcome, started.elapsed());
-    let Reconciled { settled, .. } = result?;
+    let Reconciled { outlook, .. } = result?;
     shared.failures.succeeded(&key(&object));
-    Ok(Action::requeue(if settled { SETTLED } else { UNSETTLED }))
+    Ok(Action::requeue(match outlook {
+        Outlook::Unsettled => UNSETTLED,
+        Outlook::Measuring => MEASURING,
+        Outlook::Settled => SETTLED,
+    }))
 }
 
 fn retry(object: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {

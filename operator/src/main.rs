@@ -17,9 +17,11 @@ use candela_operator::{
     server,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyper::Request;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{
     Client,
+    client::{Body, ClientBuilder},
     runtime::events::{Recorder, Reporter},
 };
 use tokio::{
@@ -27,6 +29,7 @@ use tokio::{
     sync::watch,
     time::Instant,
 };
+use tower::util::MapRequestLayer;
 use tracing_subscriber::EnvFilter;
 
 /// Turns InferenceServices into pods that run candela-engine.
@@ -207,8 +210,8 @@ async fn run(options: Run) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_ansi(colours)
         .init();
-    let client = Client::try_default().await.context("finding the cluster")?;
     let metrics = Metrics::new()?;
+    let client = client(&metrics).await.context("finding the cluster")?;
     let stop = stop_signal()?;
     let serving = server::serve(options.listen, metrics.clone(), stopped(stop.clone()));
     let serving = tokio::spawn(serving);
@@ -222,6 +225,17 @@ async fn run(options: Run) -> anyhow::Result<()> {
             working.await
         }
     }
+}
+
+/// A client of the cluster that this process is in, or of the current context; `metrics` counts its requests.
+async fn client(metrics: &Metrics) -> anyhow::Result<Client> {
+    let config = kube::Config::infer().await?;
+    let metrics = metrics.clone();
+    let count = MapRequestLayer::new(move |request: Request<Body>| {
+        metrics.asked(&request);
+        request
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
 }
 
 async fn reconcile(

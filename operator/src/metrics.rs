@@ -11,6 +11,7 @@ pub struct Metrics {
     reconciles: IntCounterVec,
     reconcile_seconds: Histogram,
     writes: IntCounterVec,
+    api_requests: IntCounterVec,
     leading: IntGauge,
 }
 
@@ -55,6 +56,13 @@ impl Metrics {
                 Opts::new("candela_operator_writes_total", "Writes to the API server"),
                 &["kind", "verb"],
             )?,
+            api_requests: IntCounterVec::new(
+                Opts::new(
+                    "candela_operator_api_requests_total",
+                    "Requests to the API server by HTTP method; WATCH is one that stays open",
+                ),
+                &["method"],
+            )?,
             leading: IntGauge::new(
                 "candela_operator_leading",
                 "1 while this replica holds the lease and reconciles",
@@ -69,6 +77,9 @@ impl Metrics {
         metrics
             .registry
             .register(Box::new(metrics.writes.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.api_requests.clone()))?;
         metrics
             .registry
             .register(Box::new(metrics.leading.clone()))?;
@@ -90,6 +101,16 @@ impl Metrics {
     /// Counts one write.
     pub fn wrote(&self, kind: &str, verb: &str) {
         self.writes.with_label_values(&[kind, verb]).inc();
+    }
+
+    /// Counts one request to the API server.
+    pub fn asked<B>(&self, request: &hyper::Request<B>) {
+        let query = request.uri().query().unwrap_or_default();
+        let method = match query.contains("watch=true") {
+            true => "WATCH",
+            false => request.method().as_str(),
+        };
+        self.api_requests.with_label_values(&[method]).inc();
     }
 
     /// Says whether this replica leads.

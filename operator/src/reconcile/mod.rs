@@ -96,15 +96,26 @@ pub struct Context {
 pub struct Reconciled {
     /// The specification is carried out.
     pub accepted: bool,
-    /// Every pod answers, or none is wanted: nothing is expected to change by itself.
-    pub settled: bool,
+    /// What is expected to happen by itself.
+    pub outlook: Outlook,
+}
+
+/// What is expected to happen to a service by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// Pods are on their way, or something is in theirs.
+    Unsettled,
+    /// Every pod answers; one of them may still say what its start cost.
+    Measuring,
+    /// Every pod answers, or none is wanted.
+    Settled,
 }
 
 impl Reconciled {
     /// There is no such service any more.
     const GONE: Self = Self {
         accepted: true,
-        settled: true,
+        outlook: Outlook::Settled,
     };
 }
 

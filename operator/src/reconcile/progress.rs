@@ -9,7 +9,7 @@ use std::{
 };
 
 use candela_crds::{
-    InferenceService,
+    ColdStart, InferenceService,
     names::{DOWNLOAD_CONTAINER, ENGINE_CONTAINER, ENGINE_PORT},
 };
 use jiff::Timestamp;
@@ -92,7 +92,11 @@ impl Asked {
         pods: &[Pod],
     ) -> Heard {
         match pods.iter().find(|pod| is_ready(pod)) {
-            Some(pod) if is_unmeasured(service, pod) => self.of(client, pod, true).await,
+            // Its events are read once: they do not change any more.
+            Some(pod) if is_unmeasured(service, pod) => {
+                let with_events = known(service, pod).is_none();
+                self.of(client, pod, with_events).await
+            }
             _ => Heard::default(),
         }
     }
@@ -133,18 +137,19 @@ impl Asked {
 
 /// Whether the start of `pod`, which is ready, still has a figure that the status of `service` lacks and may get.
 pub(super) fn is_unmeasured(service: &InferenceService, pod: &Pod) -> bool {
-    let known = service
-        .status
-        .as_ref()
-        .and_then(|status| status.cold_start.as_ref())
-        .filter(|known| known.pod.as_deref() == pod.metadata.name.as_deref());
     let created = pod.metadata.creation_timestamp.as_ref();
     let age = created.map(|created| Timestamp::now().as_second() - created.0.as_second());
     let young = age.is_none_or(|seconds| seconds < MEASURED_FOR_SECONDS);
-    match known {
+    match known(service, pod) {
         None => true,
         Some(known) => young && service.spec.stats.logging && known.first_token_seconds.is_none(),
     }
+}
+
+/// What the status of `service` says of the start of `pod`.
+fn known<'a>(service: &'a InferenceService, pod: &Pod) -> Option<&'a ColdStart> {
+    let known = service.status.as_ref()?.cold_start.as_ref();
+    known.filter(|known| known.pod.is_some() && known.pod == pod.metadata.name)
 }
 
 /// Where a pod serves, if one of its containers runs.

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Applied, Context, ObserveError, Reconciled, View, observe::service_now,
+    Applied, Context, ObserveError, Outlook, Reconciled, View, observe::service_now,
     progress::is_unmeasured, readiness::is_ready, status,
 };
 
@@ -51,7 +51,7 @@ pub(super) async fn report(
     let wanted = status(service, applied, Timestamp::now());
     let reconciled = Reconciled {
         accepted: applied.refusal.is_none(),
-        settled: is_settled(&wanted) && !is_measuring(service, applied),
+        outlook: outlook(service, applied, &wanted),
     };
     if service.status.as_ref() == Some(&wanted) {
         return Ok(reconciled);
@@ -170,10 +170,17 @@ fn is_settled(status: &InferenceServiceStatus) -> bool {
     })
 }
 
-/// Whether a pod may still say what its start cost.
-fn is_measuring(service: &InferenceService, applied: &Applied) -> bool {
-    let pod = applied.pods.iter().find(|pod| is_ready(pod));
-    pod.is_some_and(|pod| is_unmeasured(service, pod))
+fn outlook(
+    service: &InferenceService,
+    applied: &Applied,
+    status: &InferenceServiceStatus,
+) -> Outlook {
+    let started = applied.pods.iter().find(|pod| is_ready(pod));
+    match is_settled(status) {
+        false => Outlook::Unsettled,
+        true if started.is_some_and(|pod| is_unmeasured(service, pod)) => Outlook::Measuring,
+        true => Outlook::Settled,
+    }
 }
 
 fn find(status: &InferenceServiceStatus, kind: ConditionType) -> Option<&Condition> {

@@ -7,7 +7,7 @@ use crate::{InferenceService, rules};
 
 /// Fields of core Kubernetes types. Their descriptions are a hundred kilobytes that `kubectl explain
 /// pod` prints already.
-const CORE_FIELDS: [&str; 8] = [
+const CORE_FIELDS: [&str; 7] = [
     "spec.resources",
     "spec.engine.env",
     "spec.pod.tolerations",
@@ -15,7 +15,6 @@ const CORE_FIELDS: [&str; 8] = [
     "spec.pod.topologySpreadConstraints",
     "spec.pod.imagePullSecrets",
     "status.conditions",
-    "status.stats",
 ];
 
 /// The definition as the API server takes it.

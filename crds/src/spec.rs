@@ -363,6 +363,16 @@ impl From<Option<PerRequestMetrics>> for MetricsWhen {
     }
 }
 
+impl Model {
+    /// Source and revision in one, as `candela-engine pull` takes them: `hf://org/repo@main`.
+    pub fn uri_with_revision(&self) -> String {
+        match &self.revision {
+            Some(revision) => format!("{}@{revision}", self.uri),
+            None => self.uri.clone(),
+        }
+    }
+}
+
 impl InferenceServiceSpec {
     /// Whether the engine's container gets an NVIDIA device: a limit of the `nvidia.com/` family
     /// that is not zero.

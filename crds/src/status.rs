@@ -53,6 +53,9 @@ pub struct ModelStatus {
     /// Name that clients ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Where it comes from, with the revision that was asked for; what follows is of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
     /// The commit that was downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

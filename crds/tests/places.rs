@@ -26,7 +26,13 @@ fn check(rest: &str, expected: &[&str]) {
 
 #[track_caller]
 fn check_whole(text: &str, lines_before: usize, expected: &[&str]) {
-    let place = |at: Position| format!("{}:{}", at.line - lines_before, at.column);
+    let place = |at: Position| {
+        format!(
+            "{}:{}",
+            at.line.cast_signed() - lines_before.cast_signed(),
+            at.column
+        )
+    };
     let found: Vec<String> = findings(text)
         .iter()
         .map(|found| {
@@ -71,6 +77,7 @@ spec:
 ",
         &[
             "5:15 spec.model.revision: spec.model.revision is for... (4:10)",
+            "6:3 spec.cache: spec.cache is mounted by one node only...",
             "6:22 spec.cache.claimName: spec.cache needs exactly one... (6:31)",
         ],
     );
@@ -126,7 +133,7 @@ spec:
         &[
             "7:7 spec.engine.extraArgs[1]: spec.engine.extraArgs may not carry...",
             "8:7 spec.engine.extraArgs[2]: this version of candela-engine has no flag --sede...",
-            "9:38 spec.engine.env[1].name: spec.engine.env may not set...",
+            "9:39 spec.engine.env[1].name: spec.engine.env may not set...",
             "12:31 spec.pod.labels[\"app.kubernetes.io/name\"]: spec.pod.labels may not...",
         ],
     );
@@ -148,14 +155,18 @@ spec:
 #[test]
 fn anchors_and_merges_are_followed_to_what_they_stand_for() {
     check(
-        "metadata: {name: a, annotations: &quiet {logging: false}}
+        "metadata: {name: a}
+x-quiet: &quiet {logging: false}
 spec:
   model: {uri: builtin://demo}
   stats:
     <<: *quiet
     headers: true
 ",
-        &["6:14 spec.stats.headers: spec.stats.headers and... (1:51)"],
+        &[
+            "2:1 x-quiet: unknown field...",
+            "7:14 spec.stats.headers: spec.stats.headers and... (2:27)",
+        ],
     );
     check(
         "metadata: {name: a, annotations: {n: &n many}}
@@ -210,7 +221,7 @@ fn what_is_no_yaml_is_told_with_its_place_and_a_way_out() {
     );
     check(
         "spec: {model: {uri: a}\nb: c\n",
-        &["2:2 : not readable as YAML: ... (1:7)"],
+        &["2:1 : not readable as YAML: ... (1:7)"],
     );
     check(
         "spec: *nothing\n",

@@ -18,7 +18,7 @@ impl Failures {
         let mut failures = self.lock();
         let count = failures.entry(object.to_owned()).or_default();
         *count = count.saturating_add(1);
-        delay(*count, rand::random())
+        delay(*count, fastrand::f64())
     }
 
     /// Forgets the failures of `object`.

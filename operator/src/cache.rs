@@ -195,7 +195,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     stream::repeat_with(move || {
-        let until = RELIST + RELIST_SPREAD.mul_f64(rand::random());
+        let until = RELIST + RELIST_SPREAD.mul_f64(fastrand::f64());
         watcher(api.clone(), config.clone())
             .default_backoff()
             .take_until(sleep(until))

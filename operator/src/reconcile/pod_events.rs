@@ -75,16 +75,15 @@ fn go_duration_seconds(text: &str) -> Option<f64> {
         let end = rest
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(rest.len());
-        seconds += number
-            * match &rest[..end] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "µs" | "us" => 1e-6,
-                "ns" => 1e-9,
-                _ => return None,
-            };
+        seconds += match &rest[..end] {
+            "h" => number * 3600.0,
+            "m" => number * 60.0,
+            "s" => number,
+            "ms" => number / 1e3,
+            "µs" | "us" => number / 1e6,
+            "ns" => number / 1e9,
+            _ => return None,
+        };
         rest = &rest[end..];
     }
     Some(seconds)

@@ -1,7 +1,8 @@
 //! Writes to the status, and the events that tell a person of a change. Only where something differs.
 
 use candela_crds::{
-    ConditionType, InferenceService, InferenceServiceStatus, ReadyReason, names::FIELD_MANAGER,
+    AcceptedReason, ConditionType, InferenceService, InferenceServiceStatus, ReadyReason,
+    names::FIELD_MANAGER,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,7 +14,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Applied, Context, ObserveError, Outlook, Reconciled, View, observe::service_now,
+    Applied, Context, ObserveError, Outlook, Reconciled, Refusal, View, observe::service_now,
     progress::is_unmeasured, readiness::is_ready, status,
 };
 
@@ -97,7 +98,9 @@ pub(super) async fn write(
     let body = json!({
         "apiVersion": InferenceService::api_version(&()),
         "kind": InferenceService::kind(&()),
-        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        // Of a custom resource, the API server holds the version to what is stored, and the uid not.
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid,
+                     "resourceVersion": metadata.resource_version},
         "status": status,
     });
     ctx.metrics.wrote("InferenceService", "status");
@@ -176,7 +179,10 @@ fn outlook(
     status: &InferenceServiceStatus,
 ) -> Outlook {
     let started = applied.pods.iter().find(|pod| is_ready(pod));
+    let conflict = |refusal: &Refusal| refusal.reason == AcceptedReason::NameConflict;
     match is_settled(status) {
+        // The object in the way may be one that no watch shows.
+        _ if applied.refusal.as_ref().is_some_and(conflict) => Outlook::Unsettled,
         false => Outlook::Unsettled,
         true if started.is_some_and(|pod| is_unmeasured(service, pod)) => Outlook::Measuring,
         true => Outlook::Settled,

@@ -65,9 +65,7 @@ impl Source {
     pub(super) fn of(spec: &InferenceServiceSpec) -> Option<Self> {
         let model = &spec.model;
         let download = |credentials| {
-            let revision = model.revision.as_ref();
-            let revision = revision.map_or_else(String::new, |revision| format!("@{revision}"));
-            let uri = format!("{}{revision}", model.uri);
+            let uri = model.uri_with_revision();
             Self::Download(Download { uri, credentials })
         };
         Some(match ModelSource::parse(&model.uri)? {

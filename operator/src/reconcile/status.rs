@@ -54,7 +54,6 @@ pub fn status(
         .into_iter()
         .map(|(kind, verdict)| verdict.into_condition(kind, generation, &before.conditions, now))
         .collect();
-    let served = service.spec.model.name.as_deref().unwrap_or(name);
     InferenceServiceStatus {
         observed_generation: generation,
         url: applied
@@ -65,22 +64,33 @@ pub fn status(
         updated_replicas: counts.updated,
         selector: Some(selector_text(name)),
         image: image(applied),
-        model: Some(model_status(applied, served, before.model)),
+        model: Some(model_status(service, applied, before.model)),
         cold_start: cold_start(applied, before.cold_start),
         stats: running(applied).and_then(stats_in_effect),
         conditions,
     }
 }
 
-fn model_status(applied: &Applied, served: &str, before: Option<ModelStatus>) -> ModelStatus {
+fn model_status(
+    service: &InferenceService,
+    applied: &Applied,
+    before: Option<ModelStatus>,
+) -> ModelStatus {
+    let model = &service.spec.model;
+    let uri = model.uri_with_revision();
+    let before = before.filter(|before| before.uri.as_ref() == Some(&uri));
     let before = before.unwrap_or_default();
-    let pulled = applied.pods.iter().find_map(|pod| pulled(pod)?.pulled);
+    // Pods may still be there that pulled what was asked for before.
+    let mut reports = applied.pods.iter().filter_map(pulled);
+    let report = reports.find(|report| report.model == uri && report.pulled.is_some());
+    let pulled = report.and_then(|report| report.pulled);
     let progress = match &applied.coming.progress {
         Some(progress) => progress.percent(),
         None => (applied.pods.iter().any(is_ready)).then(|| "100%".to_owned()),
     };
     ModelStatus {
-        name: Some(served.to_owned()),
+        name: model.name.clone().or(service.metadata.name.clone()),
+        uri: Some(uri),
         revision: pulled
             .as_ref()
             .map(|pulled| pulled.version.clone())

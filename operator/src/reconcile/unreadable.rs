@@ -63,10 +63,7 @@ pub async fn report_unreadable(
         .conditions
         .insert(after.conditions.len().min(1), condition);
     if before != after {
-        let service = object
-            .metadata
-            .clone()
-            .into_response_partial::<InferenceService>();
+        let service = stored.metadata.into_response_partial::<InferenceService>();
         write(ctx, &service, &after).await?;
         announce(ctx, &service, &before, &after).await;
     }

@@ -2,8 +2,10 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/candela/target
 export CANDELA_CACHE ?= $(HOME)/.cache/candela
 FUZZ_SECONDS ?= 600
+SOAK_MINUTES ?= 10
+NODES ?= 1
 
-.PHONY: demo test images bed fuzz slow-peers bench bench-stats bench-parts bench-instructions help
+.PHONY: demo test images bed soak fuzz slow-peers bench bench-stats bench-parts bench-instructions help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
@@ -14,7 +16,8 @@ help:
 	@echo 'make bench   measure the engine beside vLLM and llama.cpp; BENCH="--quick" to see that it runs'
 	@echo 'make bench-stats  what stats cost: throughput with them on over off, in pairs; bench-instructions counts instructions'
 	@echo 'make bench-parts MODEL=...  where the time of a decode step goes'
-	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand'
+	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand; NODES=2 for two nodes'
+	@echo 'make soak    the operator through faults that last, SOAK_MINUTES each (10)'
 
 demo:
 	@programs=$$(tests/setup/release.sh) && exec "$$programs/candela-operator" local -f docs/examples/demo.yaml
@@ -51,4 +54,9 @@ bench-parts:
 bed:
 	@tests/setup/install.sh
 	@cargo build --quiet --locked --package candela-tests --bin bed
-	@programs=$$(tests/bed/kube/build.sh) && exec "$(CARGO_TARGET_DIR)/debug/bed" up --programs "$$programs" $(IMAGES)
+	@programs=$$(tests/bed/kube/build.sh) && exec "$(CARGO_TARGET_DIR)/debug/bed" up --nodes $(NODES) --programs "$$programs" $(IMAGES)
+
+# What `make test` does for a minute each: a steady state without a write, and an API server that is away.
+soak:
+	@tests/setup/install.sh
+	@CANDELA_SOAK=$(SOAK_MINUTES) cargo test --locked --package candela-tests --test cluster -- --nocapture faults

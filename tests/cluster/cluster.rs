@@ -49,6 +49,14 @@ impl<'a> Cluster<'a> {
         feed(&mut command, manifest.to_string().as_bytes())
     }
 
+    /// Changes an InferenceService by a merge patch.
+    pub(crate) fn patch(&self, name: &str, patch: &Value) -> anyhow::Result<()> {
+        let patch = patch.to_string();
+        let words = ["--type=merge", "--patch", &patch];
+        self.kubectl(&[&["patch", "inferenceservice", name][..], &words].concat())?;
+        Ok(())
+    }
+
     /// One object; an error where there is none.
     pub(crate) fn get(&self, kind: &str, name: &str) -> anyhow::Result<Value> {
         let printed = self.kubectl(&["get", kind, name, "--output=json"])?;
@@ -83,6 +91,49 @@ impl<'a> Cluster<'a> {
         })
     }
 
+    /// Waits until a list of objects looks as wanted.
+    pub(crate) fn wait_list(
+        &self,
+        kinds: &str,
+        label: &str,
+        look: impl Fn(&[Value]) -> bool,
+    ) -> anyhow::Result<Vec<Value>> {
+        wait_for(&format!("{kinds} of {label}"), PATIENCE, || {
+            let objects = self.list(kinds, label)?;
+            Ok(if look(&objects) {
+                Seen::Yes(objects)
+            } else {
+                Seen::NotYet(format!("{} of them", objects.len()))
+            })
+        })
+    }
+
+    /// Waits until an InferenceService gives this reason for not being ready.
+    pub(crate) fn wait_reason(&self, name: &str, reason: &str) -> anyhow::Result<Value> {
+        self.wait("inferenceservice", name, |service| {
+            let ready = condition(service, "Ready").cloned().unwrap_or_default();
+            if ready["status"] == "False" && ready["reason"] == reason {
+                Ok(())
+            } else {
+                Err(ready.to_string())
+            }
+        })
+    }
+
+    /// Waits until an InferenceService is ready as it is specified now.
+    pub(crate) fn wait_ready(&self, name: &str) -> anyhow::Result<Value> {
+        self.wait("inferenceservice", name, |service| {
+            let status = &service["status"];
+            let observed = status["observedGeneration"] == service["metadata"]["generation"];
+            let ready = condition(service, "Ready").is_some_and(|own| own["status"] == "True");
+            if observed && ready {
+                Ok(())
+            } else {
+                Err(status["conditions"].to_string())
+            }
+        })
+    }
+
     /// Waits for a condition of an InferenceService, as `kubectl wait` does.
     pub(crate) fn wait_condition(&self, name: &str, condition: &str) -> anyhow::Result<()> {
         let object = format!("inferenceservice/{name}");
@@ -91,6 +142,12 @@ impl<'a> Cluster<'a> {
         self.kubectl(&["wait", &object, &condition, &timeout])?;
         Ok(())
     }
+}
+
+/// A condition of an object.
+pub(crate) fn condition<'o>(object: &'o Value, kind: &str) -> Option<&'o Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|own| own["type"] == kind)
 }
 
 /// Runs the command with these bytes on its standard input; it must succeed.

@@ -1,7 +1,7 @@
 //! A service that asks for a GPU, on a node that claims to have one.
 
 use anyhow::{Context, ensure};
-use candela_tests::bed::NODE_NAME;
+use candela_tests::bed::NODES;
 use serde_json::json;
 
 use crate::admission::service;
@@ -55,7 +55,7 @@ pub(crate) fn schedules(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     cluster.kubectl(&[
         "patch",
         "node",
-        NODE_NAME,
+        NODES[0].name,
         "--subresource=status",
         "--type=merge",
         "--patch",
@@ -65,7 +65,7 @@ pub(crate) fn schedules(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     let pods = cluster.list("pods", &format!("app.kubernetes.io/instance={NAME}"))?;
     let pod = pods.first().context("no pod")?;
     ensure!(
-        pod["spec"]["nodeName"] == NODE_NAME,
+        pod["spec"]["nodeName"] == NODES[0].name,
         "the pod is on {}",
         pod["spec"]["nodeName"]
     );

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use candela_tests::poll::{Seen, wait_for};
 use candela_tests::stdout_of;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::PATIENCE;
 use crate::cluster::Cluster;
 use crate::repository;
 
@@ -16,7 +18,7 @@ pub(crate) const NAMESPACE: &str = "candela-system";
 /// The registry and the repositories the archives of `make images` are named by.
 const REGISTRY: &str = "registry.local";
 const ENGINE: &str = "registry.local/candela-engine";
-const OPERATOR: &str = "registry.local/candela-operator";
+pub(crate) const OPERATOR: &str = "registry.local/candela-operator";
 /// The GPU image is the CPU image under a second name: what is tested is which one is chosen, not the GPU.
 pub(crate) const GPU_IMAGE: &str = "registry.local/candela-engine-gpu:test";
 
@@ -52,7 +54,7 @@ pub(crate) fn cpu_image() -> String {
 
 /// Installs the chart as a user would, and waits for the operator.
 pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
-    install(cluster, &["--wait", "--timeout", "240s"])?;
+    chart_with(cluster, &[])?;
     let pods = cluster.kubectl(&[
         "get",
         "pods",
@@ -65,6 +67,43 @@ pub(crate) fn chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         "the operator's pod is missing: {pods:?}"
     );
     Ok(())
+}
+
+/// Installs the chart with further values, or gives an installed one these values, and waits for the operator.
+pub(crate) fn chart_with(cluster: &Cluster<'_>, values: &[&str]) -> anyhow::Result<()> {
+    install(cluster, values, &["--wait", "--timeout", "240s"])
+}
+
+/// The operator's pods.
+pub(crate) fn operators(cluster: &Cluster<'_>) -> anyhow::Result<Vec<Value>> {
+    let words = ["get", "pods", "--namespace", NAMESPACE, "--output=json"];
+    let mut list: Value =
+        serde_json::from_str(&cluster.kubectl(&words)?).context("reading pods")?;
+    match list["items"].take() {
+        Value::Array(pods) => Ok(pods),
+        other => bail!("the operator's pods are {other}"),
+    }
+}
+
+/// Waits until no operator is left.
+pub(crate) fn no_operator(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    wait_for("the operators to go", PATIENCE, || {
+        let left = operators(cluster)?.len();
+        Ok(if left == 0 {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!("{left} left"))
+        })
+    })
+}
+
+/// Fails when every operator that runs now is one of these.
+pub(crate) fn another_operator(cluster: &Cluster<'_>, before: &[Value]) -> anyhow::Result<()> {
+    let uid = |pod: &Value| pod["metadata"]["uid"].clone();
+    let before: Vec<_> = before.iter().map(uid).collect();
+    let now = operators(cluster)?;
+    let new = now.iter().find(|pod| !before.contains(&uid(pod)));
+    new.map(drop).context("the operator is the old one")
 }
 
 /// What the operator did so far was all allowed: its log tells of no refusal.
@@ -85,7 +124,7 @@ pub(crate) fn rights_suffice(cluster: &Cluster<'_>) -> anyhow::Result<()> {
 
 /// Installs the chart where nothing will run.
 pub(crate) fn chart_objects(cluster: &Cluster<'_>) -> anyhow::Result<()> {
-    install(cluster, &[])?;
+    install(cluster, &[], &[])?;
     let definition = "crd/inferenceservices.inference.candela.dev";
     cluster.kubectl(&[
         "wait",
@@ -96,8 +135,8 @@ pub(crate) fn chart_objects(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `helm install` into a namespace under the strictest pod security.
-fn install(cluster: &Cluster<'_>, more: &[&str]) -> anyhow::Result<()> {
+/// The chart's namespace, under the strictest pod security.
+pub(crate) fn namespace(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     cluster.apply(&json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -105,18 +144,28 @@ fn install(cluster: &Cluster<'_>, more: &[&str]) -> anyhow::Result<()> {
             "pod-security.kubernetes.io/enforce": "restricted",
             "pod-security.kubernetes.io/enforce-version": "latest",
         }},
-    }))?;
+    }))
+}
+
+/// Installs the chart, or upgrades it.
+fn install(cluster: &Cluster<'_>, values: &[&str], more: &[&str]) -> anyhow::Result<()> {
+    namespace(cluster)?;
     let chart = repository().join("charts/candela").display().to_string();
-    let values = [
+    let usual = [
         format!("image.registry={REGISTRY}"),
         format!("operator.image.tag={}", version()),
         format!("engine.images.cpu.tag={}", version()),
         "engine.images.gpu.repository=candela-engine-gpu".to_owned(),
         "engine.images.gpu.tag=test".to_owned(),
     ];
-    let mut arguments = vec!["install", RELEASE, &chart, "--namespace", NAMESPACE];
+    let mut arguments = vec!["upgrade", "--install", RELEASE, &chart];
+    arguments.extend(["--namespace", NAMESPACE]);
     arguments.extend(more);
-    for value in &values {
+    for value in usual
+        .iter()
+        .map(String::as_str)
+        .chain(values.iter().copied())
+    {
         arguments.extend(["--set", value]);
     }
     cluster.run("helm", &arguments)?;

@@ -1,34 +1,35 @@
-//! The whole way on a real Kubernetes: images, chart, operator as a pod, an InferenceService, an answer with what it cost,
-//! and everything gone again. One story in steps, each of which stands on those before it.
+//! Candela on a real Kubernetes, in stories of steps, each of which stands on those before it. The first goes the whole way, from
+//! the chart's install to its uninstall; the others begin with the chart installed and go into one thing: rollouts, failures,
+//! downloads, upgrades, faults. A story has a bed of its own, and one is told at a time.
 //!
 //! What runs depends on the machine, and is said first (see [`candela_tests::tier`]). With `CI` set, only the cluster tier will do.
 
 mod admission;
+mod audit;
 mod chat;
 mod cluster;
 mod demo;
+mod downloads;
+mod failures;
+mod faults;
 mod gpu;
 mod install;
+mod load;
 mod operator;
+mod pods;
 mod removal;
+mod rollouts;
+mod story;
+mod upgrade;
+mod volumes;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use candela_tests::bed::{self, Extent};
-use candela_tests::poll::Deadline;
-use candela_tests::stdout_of;
-use candela_tests::tier::Tier;
+use story::Step;
 
-use cluster::Cluster;
-
-/// How long any one condition of the story may take. Seconds on an idle machine; machines are not always idle.
+/// How long any one condition of a story may take. Seconds on an idle machine; machines are not always idle.
 const PATIENCE: Duration = Duration::from_secs(240);
-
-/// A step of the story: what holds after it, and how it comes to hold.
-type Step = (&'static str, fn(&Cluster<'_>) -> anyhow::Result<()>);
 
 /// With a node that runs pods.
 const CLUSTER_STORY: &[Step] = &[
@@ -95,37 +96,32 @@ const CONTROL_PLANE_STORY: &[Step] = &[
 
 #[test]
 fn an_inference_service_from_install_to_uninstall() -> anyhow::Result<()> {
-    let tier = Tier::detect();
-    eprintln!("tier: {tier}");
-    let (extent, story) = match tier {
-        Tier::Cluster => (Extent::Cluster, CLUSTER_STORY),
-        Tier::ControlPlane { .. } if std::env::var_os("CI").is_some() => {
-            bail!("CI must run the cluster tier, but this machine offers {tier}")
-        }
-        Tier::ControlPlane { .. } => (Extent::ControlPlane, CONTROL_PLANE_STORY),
-    };
-    let programs = kubernetes_programs()?;
-    bed::with(
-        extent,
-        Path::new(env!("CARGO_BIN_EXE_bed")),
-        &programs,
-        |bed| {
-            let cluster = Cluster::new(bed);
-            for (what, step) in story {
-                let started = Deadline::after(PATIENCE);
-                step(&cluster).with_context(|| format!("step: {what}"))?;
-                eprintln!("{:7.2} s  {what}", started.elapsed().as_secs_f64());
-            }
-            Ok(())
-        },
-    )
+    story::tell(CLUSTER_STORY, CONTROL_PLANE_STORY)
 }
 
-/// The folder of kube-apiserver and the rest; built here when the cache has none.
-fn kubernetes_programs() -> anyhow::Result<PathBuf> {
-    let build = repository().join("tests/bed/kube/build.sh");
-    let printed = stdout_of(&mut Command::new(build)).context("building Kubernetes")?;
-    Ok(printed.trim().into())
+#[test]
+fn rollouts_lose_no_request() -> anyhow::Result<()> {
+    story::tell_on_nodes(2, rollouts::STORY)
+}
+
+#[test]
+fn failures_are_named() -> anyhow::Result<()> {
+    story::tell_on_nodes(1, failures::STORY)
+}
+
+#[test]
+fn models_are_downloaded() -> anyhow::Result<()> {
+    story::tell_on_nodes(1, downloads::STORY)
+}
+
+#[test]
+fn faults_are_survived() -> anyhow::Result<()> {
+    story::tell_on_nodes(1, faults::STORY)
+}
+
+#[test]
+fn an_upgrade_restarts_nothing() -> anyhow::Result<()> {
+    story::tell_on_nodes(1, upgrade::STORY)
 }
 
 /// The root of the repository.

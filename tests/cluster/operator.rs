@@ -15,10 +15,16 @@ use crate::repository;
 /// A process that ends with the story.
 pub(crate) struct Running(Child);
 
+impl Running {
+    pub(crate) fn of(process: Child) -> Self {
+        Self(process)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
-            eprintln!("ending the operator: {error}");
+            eprintln!("ending a process: {error}");
         }
     }
 }
@@ -49,7 +55,7 @@ pub(crate) fn start(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         .stdout(log.try_clone().context("sharing a log")?)
         .stderr(log);
     let process = command.spawn().context("starting the operator")?;
-    cluster.keep(Running(process));
+    cluster.keep(Running::of(process));
     Ok(())
 }
 

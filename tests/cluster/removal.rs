@@ -8,7 +8,7 @@ use crate::PATIENCE;
 use crate::cluster::Cluster;
 use crate::demo;
 use crate::gpu;
-use crate::install::{NAMESPACE, RELEASE};
+use crate::install::{NAMESPACE, RELEASE, no_operator};
 
 /// Every kind of object that the operator makes, or that comes of one.
 const KINDS: &str = "deployments,replicasets,pods,services,endpointslices,serviceaccounts,\
@@ -41,15 +41,7 @@ pub(crate) fn of_the_chart(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         "helm",
         &["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"],
     )?;
-    wait_for("the operator to go", PATIENCE, || {
-        let arguments = ["get", "pods", "--namespace", NAMESPACE, "--output=name"];
-        let pods = cluster.kubectl(&arguments)?;
-        Ok(if pods.trim().is_empty() {
-            Seen::Yes(())
-        } else {
-            Seen::NotYet(pods)
-        })
-    })?;
+    no_operator(cluster)?;
     let service = cluster.get("inferenceservice", &name)?;
     let after = identities(&cluster.list(KINDS, &label)?);
     ensure!(

@@ -3,8 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 /// How long to rest between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long to rest between two looks at a state that should last.
+const LONG_PAUSE: Duration = Duration::from_secs(2);
 
 /// What one look at a condition saw.
 #[derive(Debug)]
@@ -65,6 +69,24 @@ pub fn wait_for<T>(
             Seen::NotYet(_) => thread::park_timeout(PAUSE),
         }
     }
+}
+
+/// Looks for as long as `length` whether a state lasts: `look` fails when it does not.
+///
+/// # Errors
+/// `look`'s own, with how long the state had lasted.
+pub fn hold(
+    what: &str,
+    length: Duration,
+    mut look: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let end = Deadline::after(length);
+    while !end.is_over() {
+        let lasted = end.elapsed().as_secs();
+        look().with_context(|| format!("{what} lasted for {lasted} s"))?;
+        thread::park_timeout(LONG_PAUSE);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     limits,
     peer_watch::{PeerWatch, Verdict},
     stall::StallGuard,
+    state::Phase,
 };
 
 /// How often a peer is looked at within the shorter of its timeouts.
@@ -46,11 +47,13 @@ impl PeerLimits {
 }
 
 /// Serves until `stop` turns true, then closes the listener and what connections are idle, and gives
-/// the others a moment to take their last bytes. None is left when it returns.
+/// the others a moment to take their last bytes. None is left when it returns. Connections that are idle
+/// when `phase` turns to refusing are closed then: their peers shall ask elsewhere, not be refused here.
 pub(super) async fn serve_connections(
     listener: TcpListener,
     router: Router,
     peer_limits: PeerLimits,
+    phase: watch::Receiver<Phase>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -75,9 +78,9 @@ pub(super) async fn serve_connections(
             );
             continue;
         };
-        let (router, stop) = (router.clone(), stop.clone());
+        let (router, phase, stop) = (router.clone(), phase.clone(), stop.clone());
         connections.spawn(async move {
-            serve_one(stream, router, peer_limits, stop).await;
+            serve_one(stream, router, peer_limits, phase, stop).await;
             drop(permit);
         });
     }
@@ -106,6 +109,7 @@ async fn serve_one(
     stream: TcpStream,
     router: Router,
     peer_limits: PeerLimits,
+    mut phase: watch::Receiver<Phase>,
     mut stop: watch::Receiver<bool>,
 ) {
     // Small chunks must leave at once; where that cannot be set, they leave a little later.
@@ -121,6 +125,8 @@ async fn serve_one(
     let mut connection = pin!(builder.serve_connection(io, watch.service(router)));
     let mut looks = interval(head_timeout.min(write_timeout) / LOOKS);
     let mut finishing = false;
+    // Who comes later gets an answer that says why.
+    let came_in_time = *phase.borrow() < Phase::Refusing;
     loop {
         let finish = tokio::select! {
             outcome = &mut connection => {
@@ -130,6 +136,7 @@ async fn serve_one(
                 return;
             }
             _ = stop.wait_for(|&stop| stop), if !finishing => true,
+            _ = phase.wait_for(|&phase| phase >= Phase::Refusing), if came_in_time && !finishing => true,
             _ = looks.tick() => match watch.look(head_timeout, write_timeout) {
                 Verdict::Keep => false,
                 Verdict::Finish => true,

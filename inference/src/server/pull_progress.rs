@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, runtime, sync::watch};
 use super::{
     listener::{self, PeerLimits},
     probes::Progress,
+    state::Phase,
 };
 use crate::fetch::DownloadProgress;
 
@@ -28,10 +29,11 @@ pub fn serve_pull_progress(address: SocketAddr, progress: Arc<DownloadProgress>)
     );
     let serve = move || {
         // Nobody stops it: the process ends.
+        let (_phase, phases) = watch::channel(Phase::Ready);
         let (_stop, stopped) = watch::channel(false);
         let limits = PeerLimits::new(&ConnectionFlags::default());
         runtime.block_on(listener::serve_connections(
-            listener, router, limits, stopped,
+            listener, router, limits, phases, stopped,
         ));
     };
     thread::Builder::new()

@@ -74,6 +74,7 @@ pub async fn serve(
         listener,
         router,
         peer_limits,
+        state.phases(),
         stopped,
     ));
     let outcome = live(&state, load, signals, since_start).await;

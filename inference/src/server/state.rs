@@ -135,6 +135,11 @@ impl ServerState {
         }
     }
 
+    /// The phases to come.
+    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// Moves on to a later phase; never back.
     pub(super) fn advance(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {

@@ -126,6 +126,29 @@ fn draining_serves_late_requests_then_refuses_then_ends() {
 }
 
 #[test]
+fn idle_connections_are_closed_rather_than_refused() {
+    let server = server::start(|flags| {
+        flags.drain_grace = DrainSeconds::of::<1>();
+    });
+    server.gate.close();
+    let mut running = open(
+        &server,
+        CHAT,
+        &chat_body("a", json!({"stream": true, "max_tokens": 2})),
+    );
+    assert_eq!(running.head().status, 200);
+    let mut idle = server.connect();
+    idle.request("GET", "/v1/models", &[], b"");
+    assert_eq!(idle.reply().status, 200);
+    server.signals.try_send(()).unwrap();
+    assert_eq!(idle.line(), "", "it is closed without a word");
+    assert_eq!(server.get("/v1/models").status, 503);
+    server.gate.open();
+    while running.chunk().is_some() {}
+    server.outcome().unwrap();
+}
+
+#[test]
 fn the_shutdown_timeout_and_a_second_signal_abort_what_is_left() {
     for second_signal in [false, true] {
         let folder = tempfile::tempdir().unwrap();

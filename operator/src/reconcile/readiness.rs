@@ -5,6 +5,7 @@ use candela_crds::{
     names::{DOWNLOAD_CONTAINER, ENGINE_CONTAINER},
 };
 use candela_flags::{PullFailed, PullFailure, PullReport};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
@@ -39,8 +40,13 @@ pub(super) fn is_leaving(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
-/// What stands in the way of `pod`, or `None` if it is ready, leaving, or simply still starting.
-pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, String)> {
+/// What stands in the way of `pod` at time `now`, or `None` if it is ready, leaving, or simply still
+/// starting.
+pub(super) fn obstacle(
+    pod: &Pod,
+    startup_seconds: i32,
+    now: Timestamp,
+) -> Option<(ReadyReason, String)> {
     if is_ready(pod) || is_leaving(pod) {
         return None;
     }
@@ -73,7 +79,34 @@ pub(super) fn obstacle(pod: &Pod, startup_seconds: i32) -> Option<(ReadyReason, 
     }
     let container = engine(pod)?;
     cannot_start(&name, container)
+        .or_else(|| too_slow(&name, container, startup_seconds, now))
         .or_else(|| Some(death(&name, terminated(container)?, startup_seconds)))
+}
+
+/// A container that runs for longer than it may without having started. That is so before the kubelet
+/// ends it, and an engine that hangs takes its whole drain to end.
+fn too_slow(
+    pod: &str,
+    container: &ContainerStatus,
+    startup_seconds: i32,
+    now: Timestamp,
+) -> Option<(ReadyReason, String)> {
+    let running = container.state.as_ref()?.running.as_ref()?;
+    let runs = now.duration_since(running.started_at.as_ref()?.0).as_secs();
+    let late = container.started != Some(true) && runs >= i64::from(startup_seconds);
+    late.then(|| {
+        (
+            ReadyReason::StartupTimeout,
+            not_in_time(pod, startup_seconds),
+        )
+    })
+}
+
+fn not_in_time(pod: &str, startup_seconds: i32) -> String {
+    format!(
+        "the engine in pod {pod} was not ready within {startup_seconds} s: raise \
+         spec.rollout.startupTimeoutSeconds if it only needs longer"
+    )
 }
 
 /// What stands in the way of the pod's download, if it has one that is not done.
@@ -175,10 +208,7 @@ fn death(
         _ => 0,
     };
     if ran >= i64::from(startup_seconds) {
-        let message = format!(
-            "the engine in pod {pod} was not ready within {startup_seconds} s: raise \
-             spec.rollout.startupTimeoutSeconds if it only needs longer{words}"
-        );
+        let message = not_in_time(pod, startup_seconds) + &words;
         return (ReadyReason::StartupTimeout, message);
     }
     let code = ended.exit_code;

@@ -38,7 +38,7 @@ pub fn status(
         (None, Some(refusal)) => {
             Verdict::no(ReadyReason::NotAccepted.as_str(), refusal.message.clone())
         }
-        _ => ready(service, applied, &counts),
+        _ => ready(service, applied, &counts, now),
     };
     let verdicts = [
         (ConditionType::Ready, ready),
@@ -264,7 +264,12 @@ fn accepted(refusal: Option<&Refusal>) -> Verdict {
     }
 }
 
-fn ready(service: &InferenceService, applied: &Applied, counts: &Counts) -> Verdict {
+fn ready(
+    service: &InferenceService,
+    applied: &Applied,
+    counts: &Counts,
+    now: Timestamp,
+) -> Verdict {
     let Counts {
         desired,
         replicas,
@@ -280,24 +285,22 @@ fn ready(service: &InferenceService, applied: &Applied, counts: &Counts) -> Verd
     if counts.complete() {
         return Verdict::yes(ReadyReason::Serving.as_str(), tally);
     }
-    let (reason, message) =
-        why_not_ready(service, applied, counts).unwrap_or_else(|| {
-            match updated < replicas || (!counts.current && ready > 0) {
-                true => {
-                    let message =
-                        format!("{tally}; pods of the old specification are being replaced");
-                    (ReadyReason::RollingOut, message)
-                }
-                false => {
-                    let downloads = applied.pods.iter().any(is_downloading) && ready == 0;
-                    let reason = match downloads {
-                        true => ReadyReason::Downloading,
-                        false => ReadyReason::Loading,
-                    };
-                    (reason, format!("{tally}{}", slowest(applied)))
-                }
+    let (reason, message) = why_not_ready(service, applied, counts, now).unwrap_or_else(|| {
+        match updated < replicas || (!counts.current && ready > 0) {
+            true => {
+                let message = format!("{tally}; pods of the old specification are being replaced");
+                (ReadyReason::RollingOut, message)
             }
-        });
+            false => {
+                let downloads = applied.pods.iter().any(is_downloading) && ready == 0;
+                let reason = match downloads {
+                    true => ReadyReason::Downloading,
+                    false => ReadyReason::Loading,
+                };
+                (reason, format!("{tally}{}", slowest(applied)))
+            }
+        }
+    });
     Verdict::no(reason.as_str(), message)
 }
 
@@ -307,12 +310,14 @@ fn why_not_ready(
     service: &InferenceService,
     applied: &Applied,
     counts: &Counts,
+    now: Timestamp,
 ) -> Option<(ReadyReason, String)> {
     if let Some(message) = missing_claim(service, applied) {
         return Some((ReadyReason::VolumeUnavailable, message));
     }
     let startup = startup_seconds(&service.spec);
-    if let Some(found) = applied.pods.iter().find_map(|pod| obstacle(pod, startup)) {
+    let found = |pod| obstacle(pod, startup, now);
+    if let Some(found) = applied.pods.iter().find_map(found) {
         return Some(found);
     }
     if let Some(trouble) = &applied.coming.events.volume_trouble

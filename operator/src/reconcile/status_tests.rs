@@ -149,6 +149,17 @@ fn each_failure_has_its_own_reason_and_the_last_words() {
 }
 
 #[test]
+fn a_start_that_takes_too_long_is_named_before_the_container_ends() {
+    let since = |seconds: i64| json!({"running": {"startedAt": at(NOON - seconds).to_string()}});
+    let words = &["within 60 s", "startupTimeoutSeconds"];
+    check(container(since(59), json!({})), "Loading", &[]);
+    check(container(since(60), json!({})), "StartupTimeout", words);
+    let mut started = container(since(3600), json!({}));
+    started["containerStatuses"][0]["started"] = json!(true);
+    check(started, "Loading", &[]);
+}
+
+#[test]
 fn ready_only_when_updated_ready_and_desired_agree_and_none_is_old() {
     let reason = |deployment: Deployment| {
         let (holds, reason, _) = condition(

@@ -10,6 +10,8 @@ use super::parts::{Parts, report};
 use super::{READY, configuration, pki};
 
 pub(super) const SERVICE_RANGE: &str = "10.96.0.0/16";
+/// What the operator asked of the API server, one event a line.
+pub(super) const AUDIT_LOG: &str = "audit.log";
 
 /// Where the control plane listens.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +63,13 @@ impl Addresses {
 /// When a part does not come up.
 pub fn control_plane(run_folder: &Path, programs: &Path) -> anyhow::Result<()> {
     let addresses = Addresses::unused()?;
-    pki::write(&run_folder.join("pki"), addresses).context("making the certificates")?;
-    configuration::write(run_folder, addresses)?;
+    pki::write(&run_folder.join("pki"), addresses, &[]).context("making the certificates")?;
+    configuration::write(run_folder, addresses, &[])?;
     let mut parts = Parts::new(run_folder, programs);
     start(&mut parts, addresses)?;
     wait(&mut parts, addresses)?;
     report(READY)?;
-    parts.watch();
+    parts.obey();
     Ok(())
 }
 
@@ -128,6 +130,8 @@ fn apiserver_arguments(parts: &Parts, addresses: Addresses) -> Vec<String> {
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
         ("profiling", "false".to_owned()),
+        ("audit-policy-file", parts.path("conf/audit.yaml")),
+        ("audit-log-path", parts.path(AUDIT_LOG)),
     ]
     .map(|(flag, value)| format!("--{flag}={value}"))
     .to_vec()
@@ -146,6 +150,8 @@ fn controller_manager_arguments(parts: &Parts, addresses: Addresses) -> Vec<Stri
         // The default throttles the start of so many controllers for five seconds.
         "--kube-api-qps=500".to_owned(),
         "--kube-api-burst=1000".to_owned(),
+        // An API server that comes back after a minute must not find nodes that are given up: what is tested is ours.
+        "--node-monitor-grace-period=1h".to_owned(),
     ]);
     arguments
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::node::Node;
 use crate::poll::{Seen, wait_for};
 
 /// How many folders of finished runs are kept for their logs.
@@ -62,18 +63,13 @@ impl RunFolder {
         cgroup(&self.path)
     }
 
-    /// Makes the run's control group under every controller.
-    pub(super) fn create_cgroup(&self) -> anyhow::Result<()> {
+    /// Makes the run's control group under every controller, and one in it for each node.
+    pub(super) fn create_cgroups(&self, nodes: &[Node]) -> anyhow::Result<()> {
         for root in cgroup_roots()? {
             let group = root.join(self.cgroup());
-            fs::create_dir_all(&group).with_context(|| format!("creating {}", group.display()))?;
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                // Version 1 starts a group with an empty set, in which nothing may run.
-                let (from, to) = (root.join(file), group.join(file));
-                if from.exists() && to.exists() {
-                    let set = fs::read(&from).with_context(|| format!("reading {file}"))?;
-                    fs::write(&to, set).with_context(|| format!("writing {}", to.display()))?;
-                }
+            create_group(&root, &group)?;
+            for node in nodes {
+                create_group(&group, &group.join(node.name))?;
             }
         }
         Ok(())
@@ -83,6 +79,19 @@ impl RunFolder {
     pub(super) fn remove_cgroup(&self) -> anyhow::Result<()> {
         remove_cgroup(&self.cgroup())
     }
+}
+
+fn create_group(parent: &Path, group: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(group).with_context(|| format!("creating {}", group.display()))?;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        // Version 1 starts a group with an empty set, in which nothing may run.
+        let (from, to) = (parent.join(file), group.join(file));
+        if from.exists() && to.exists() {
+            let set = fs::read(&from).with_context(|| format!("reading {file}"))?;
+            fs::write(&to, set).with_context(|| format!("writing {}", to.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The control group under which every pod of a run lives, relative to the root: named after the run's folder.

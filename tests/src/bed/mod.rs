@@ -1,5 +1,5 @@
 //! A real Kubernetes on this machine, for tests: etcd, control plane, kubelet, containerd, kube-proxy and cluster DNS, with one
-//! node named `bed`. It needs root on Linux and a handful of Debian packages (`tests/setup/install.sh`).
+//! node named `bed`, or a second named `bed-2`. It needs root on Linux and a handful of Debian packages (`tests/setup/install.sh`).
 //!
 //! Flow: [`with`] makes a run folder, starts `unshare` with private network, mount and process namespaces, and in them the
 //! `bed` program twice: as `init`, which reaps, and as `inside`, which brings the parts up one after another and reports.
@@ -13,15 +13,16 @@ mod control_plane;
 mod folder;
 mod init;
 mod inside;
+mod node;
 mod parts;
 mod pki;
 
+use std::cell::RefCell;
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -31,21 +32,23 @@ use folder::RunFolder;
 pub use control_plane::control_plane;
 pub use init::init;
 pub use inside::inside;
+pub use node::{NODES, Node};
 
-/// The node's name.
-pub const NODE_NAME: &str = "bed";
-/// The node's address, in a network of its own.
-const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// The line by which a bed says that everything runs.
 const READY: &str = "ready";
+/// The line by which a bed says that an order is carried out.
+const DONE: &str = "done";
 /// Lines of each log shown when a run fails.
 const LOG_LINES_SHOWN: usize = 12;
 
 /// How much of a cluster a bed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Everything, with a node that runs pods, in namespaces of its own.
-    Cluster,
+    /// Everything, with nodes that run pods, in namespaces of its own.
+    Cluster {
+        /// How many, up to the length of [`NODES`].
+        nodes: usize,
+    },
     /// The API server and the controllers, on loopback.
     ControlPlane,
 }
@@ -54,6 +57,9 @@ pub enum Extent {
 #[derive(Debug)]
 pub struct Bed {
     outer: Child,
+    /// What the bed says.
+    reports: RefCell<BufReader<ChildStdout>>,
+    nodes: &'static [Node],
     /// The first process inside the namespaces, as numbered outside; none where there are no namespaces.
     inner: Option<u32>,
     programs: PathBuf,
@@ -81,10 +87,16 @@ pub fn with(
 impl Bed {
     fn start(extent: Extent, program: &Path, programs: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::create()?;
+        let nodes = match extent {
+            Extent::Cluster { nodes } => &NODES[..nodes.clamp(1, NODES.len())],
+            Extent::ControlPlane => &[],
+        };
         let mut command = match extent {
-            Extent::Cluster => {
+            Extent::Cluster { .. } => {
                 configuration::write_pause_image(folder.path())?;
-                folder.create_cgroup().context("making the control group")?;
+                folder
+                    .create_cgroups(nodes)
+                    .context("making the control groups")?;
                 let mut command = Command::new("unshare");
                 command.args(["--net", "--mount", "--pid", "--fork", "--mount-proc"]);
                 command.args(["--kill-child", "--propagation", "private"]);
@@ -100,6 +112,9 @@ impl Bed {
         let log = folder.path().join("logs/bed.log");
         let log = File::create(log).context("creating the log")?;
         command.args([folder.path(), programs]);
+        if !nodes.is_empty() {
+            command.arg(nodes.len().to_string());
+        }
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -114,31 +129,67 @@ impl Bed {
         let programs = programs.to_owned();
         let mut bed = Self {
             outer,
+            reports: RefCell::new(BufReader::new(reports)),
+            nodes,
             inner: None,
             programs,
             folder,
             succeeded: false,
         };
-        bed.wait_until_ready(BufReader::new(reports))?;
-        if extent == Extent::Cluster {
+        bed.wait_until_ready()?;
+        if !nodes.is_empty() {
             bed.inner = Some(child_of(bed.outer.id())?);
         }
         Ok(bed)
     }
 
     /// Follows what `inside` reports, up to the last line.
-    fn wait_until_ready(&self, reports: impl BufRead) -> anyhow::Result<()> {
-        for line in reports.lines() {
-            let line = line.context("reading the bed's reports")?;
+    fn wait_until_ready(&self) -> anyhow::Result<()> {
+        loop {
+            let line = self.next_report()?;
             if line == READY {
                 return Ok(());
             }
             eprintln!("bed: {line}");
         }
-        bail!(
-            "the bed did not come up; its logs are in {}",
-            self.folder.path().display()
-        )
+    }
+
+    fn next_report(&self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        let read = self.reports.borrow_mut().read_line(&mut line);
+        if read.context("reading the bed's reports")? == 0 {
+            bail!(
+                "the bed ended; its logs are in {}",
+                self.folder.path().display()
+            );
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Ends a part of the bed, such as `kube-apiserver`, at once.
+    ///
+    /// # Errors
+    /// When there is no such part.
+    pub fn stop(&self, part: &str) -> anyhow::Result<()> {
+        self.order(&format!("stop {part}"))
+    }
+
+    /// Starts a part again that was stopped. Whether it serves is another question.
+    ///
+    /// # Errors
+    /// When there is no such part, or it cannot be started.
+    pub fn start_again(&self, part: &str) -> anyhow::Result<()> {
+        self.order(&format!("start {part}"))
+    }
+
+    fn order(&self, order: &str) -> anyhow::Result<()> {
+        let mut ear = self.outer.stdin.as_ref().context("the bed hears nothing")?;
+        writeln!(ear, "{order}").context("telling the bed")?;
+        let answer = self.next_report()?;
+        if answer != DONE {
+            bail!("{order}: {answer}");
+        }
+        Ok(())
     }
 
     /// The folder of this run: configuration, certificates and logs.
@@ -200,37 +251,41 @@ impl Bed {
         stdout_of(self.command("kubectl").args(arguments))
     }
 
-    /// Puts an image archive into the node's image store.
+    /// What the operator asked of the API server: one audit event a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder().join(control_plane::AUDIT_LOG)
+    }
+
+    /// Puts an image archive into every node's image store.
     ///
     /// # Errors
     /// When `ctr` fails, with what it said.
     pub fn import_image(&self, archive: &Path) -> anyhow::Result<()> {
-        let mut command = self.command("ctr");
-        stdout_of(
-            command
-                .args(["--namespace", "k8s.io", "images", "import"])
-                .arg(archive),
-        )?;
+        for node in self.nodes {
+            self.ctr(node, &["images", "import", &archive.to_string_lossy()])?;
+        }
         Ok(())
     }
 
-    /// Gives an image of the node a second name.
+    /// Gives an image a second name on every node.
     ///
     /// # Errors
     /// When `ctr` fails, with what it said.
     pub fn tag_image(&self, reference: &str, second: &str) -> anyhow::Result<()> {
-        let mut command = self.command("ctr");
-        command.args([
-            "--namespace",
-            "k8s.io",
-            "images",
-            "tag",
-            "--force",
-            reference,
-            second,
-        ]);
-        stdout_of(&mut command)?;
+        for node in self.nodes {
+            self.ctr(node, &["images", "tag", "--force", reference, second])?;
+        }
         Ok(())
+    }
+
+    /// What `ctr` prints about the containers of a node.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn ctr(&self, node: &Node, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = self.command("ctr");
+        command.args(["--address", &node.socket(), "--namespace", "k8s.io"]);
+        stdout_of(command.args(arguments))
     }
 
     /// Prints what a reader of a failed run wants to see first, and keeps the pods' logs.
@@ -255,11 +310,15 @@ impl Bed {
                 };
                 eprintln!("bed: kubectl {}\n{said}", arguments.join(" "));
             }
-            let mut copy = self.command("cp");
-            copy.arg("--recursive")
-                .args(["state/pod-logs", "logs/pods"].map(|p| self.folder().join(p)));
-            if let Err(error) = stdout_of(&mut copy) {
-                eprintln!("bed: the pods' logs could not be kept: {error:#}");
+            for node in self.nodes {
+                let from = format!("state/{}/pod-logs", node.name);
+                let to = format!("logs/pods-on-{}", node.name);
+                let mut copy = self.command("cp");
+                copy.arg("--recursive")
+                    .args([from, to].map(|path| self.folder().join(path)));
+                if let Err(error) = stdout_of(&mut copy) {
+                    eprintln!("bed: the pods' logs could not be kept: {error:#}");
+                }
             }
         }
         show_logs(&self.folder.path().join("logs"));

@@ -1,7 +1,7 @@
 //! The parts of a bed that run as processes: starting them, waiting until they serve, noticing when they end.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::without_proxies;
+use super::{DONE, without_proxies};
 use crate::poll::{Deadline, Seen, wait_for};
 use crate::run;
 
@@ -21,6 +21,7 @@ const WATCH: Duration = Duration::from_secs(1);
 
 struct Part {
     name: &'static str,
+    words: Vec<String>,
     process: Child,
     reported_dead: bool,
 }
@@ -31,8 +32,8 @@ pub(super) struct Parts {
     programs: PathBuf,
     parts: Vec<Part>,
     started: Deadline,
-    /// Disconnected when the owner is gone.
-    owner: Receiver<()>,
+    /// What the owner asks for; disconnected when it is gone.
+    owner: Receiver<String>,
 }
 
 impl Parts {
@@ -42,7 +43,7 @@ impl Parts {
             programs: programs.to_owned(),
             parts: Vec::new(),
             started: Deadline::after(PART_READY),
-            owner: watch_owner(),
+            owner: listen_to_owner(),
         }
     }
 
@@ -65,21 +66,38 @@ impl Parts {
 
     /// Starts a program; its output goes to a log of its name.
     pub(super) fn start(&mut self, name: &'static str, arguments: &[String]) -> anyhow::Result<()> {
-        let log = File::create(self.path(&format!("logs/{name}.log"))).context("creating a log")?;
-        let mut command = self.command(name);
-        command.args(arguments).current_dir("/");
-        command
-            .stdout(log.try_clone().context("sharing a log")?)
-            .stderr(log);
-        let process = command
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let program = std::iter::once(name.to_owned());
+        self.start_words(name, program.chain(arguments.iter().cloned()).collect())
+    }
+
+    /// Starts a command line; its output goes to a log of that name.
+    pub(super) fn start_words(
+        &mut self,
+        name: &'static str,
+        words: Vec<String>,
+    ) -> anyhow::Result<()> {
+        let process = self.spawn(name, &words)?;
         self.parts.push(Part {
             name,
+            words,
             process,
             reported_dead: false,
         });
         Ok(())
+    }
+
+    fn spawn(&self, name: &str, words: &[String]) -> anyhow::Result<Child> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("logs/{name}.log")))
+            .context("opening a log")?;
+        let mut command = self.command(&words[0]);
+        command.args(&words[1..]).current_dir("/");
+        command
+            .stdout(log.try_clone().context("sharing a log")?)
+            .stderr(log);
+        command.spawn().with_context(|| format!("starting {name}"))
     }
 
     /// Waits until a health page says yes.
@@ -140,15 +158,48 @@ impl Parts {
         Ok(None)
     }
 
-    /// Stays until the owner is gone. A part that ends meanwhile is written to the log.
-    pub(super) fn watch(&mut self) {
-        while let Err(RecvTimeoutError::Timeout) = self.owner.recv_timeout(WATCH) {
-            match self.dead() {
-                Ok(Some(dead)) => eprintln!("{dead} while the bed was in use"),
-                Ok(None) => {}
-                Err(error) => eprintln!("{error:#}"),
+    /// Stops and starts parts as the owner asks, until it is gone. A part that ends unasked is written to the log.
+    pub(super) fn obey(&mut self) {
+        loop {
+            match self.owner.recv_timeout(WATCH) {
+                Ok(order) => {
+                    let outcome = self.carry_out(&order);
+                    let outcome = outcome.map_or_else(|e| format!("{e:#}"), |()| DONE.to_owned());
+                    if let Err(error) = report(&outcome) {
+                        eprintln!("{error:#}");
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => match self.dead() {
+                    Ok(Some(dead)) => eprintln!("{dead} while the bed was in use"),
+                    Ok(None) => {}
+                    Err(error) => eprintln!("{error:#}"),
+                },
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// `stop NAME` ends a part as a power cut does; `start NAME` starts it again as it was started.
+    fn carry_out(&mut self, order: &str) -> anyhow::Result<()> {
+        let (verb, name) = order.split_once(' ').context("an order has two words")?;
+        let index = self.parts.iter().position(|part| part.name == name);
+        let index = index.with_context(|| format!("there is no part {name}"))?;
+        match verb {
+            "stop" => {
+                let part = &mut self.parts[index];
+                part.reported_dead = true;
+                part.process.kill().context("ending it")?;
+                part.process.wait().context("waiting for its end")?;
+            }
+            "start" => {
+                let process = self.spawn(name, &self.parts[index].words)?;
+                let part = &mut self.parts[index];
+                part.process = process;
+                part.reported_dead = false;
+            }
+            other => bail!("an order to {other} is unknown"),
+        }
+        Ok(())
     }
 }
 
@@ -163,11 +214,14 @@ impl Drop for Parts {
 }
 
 /// The owner holds the other end of standard input: it closes when the owner ends, however that happens.
-fn watch_owner() -> Receiver<()> {
-    let (closed, owner) = mpsc::channel();
+fn listen_to_owner() -> Receiver<String> {
+    let (said, owner) = mpsc::channel();
     thread::spawn(move || {
-        let ended = std::io::stdin().read_to_end(&mut Vec::new());
-        drop((ended, closed)); // an error is an end as well
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if said.send(line).is_err() {
+                break;
+            }
+        }
     });
     owner
 }

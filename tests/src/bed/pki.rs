@@ -10,8 +10,8 @@ use rcgen::{
 };
 use serde_json::json;
 
-use super::NODE_NAME;
 use super::control_plane::Addresses;
+use super::node::Node;
 
 /// The API server's address as pods see it: the first one of the Service range.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -19,20 +19,20 @@ const SERVICE_ADDRESS: &str = "10.96.0.1";
 const ADMINISTRATORS: &str = "system:masters";
 
 /// Whom a certificate names, and what for.
-struct Subject<'a> {
-    file: &'a str,
-    user: &'a str,
-    group: Option<&'a str>,
-    names: Vec<&'a str>,
+struct Subject {
+    file: &'static str,
+    user: String,
+    group: Option<&'static str>,
+    names: Vec<String>,
     serves: bool,
     kubeconfig: bool,
 }
 
-impl Default for Subject<'_> {
+impl Default for Subject {
     fn default() -> Self {
         Self {
             file: "",
-            user: "",
+            user: String::new(),
             group: None,
             names: Vec::new(),
             serves: false,
@@ -42,8 +42,7 @@ impl Default for Subject<'_> {
 }
 
 /// Writes the authority, every component's key and certificate, and a kubeconfig for each client into `folder`.
-pub(super) fn write(folder: &Path, addresses: Addresses) -> anyhow::Result<()> {
-    let address = addresses.api_server.ip().to_string();
+pub(super) fn write(folder: &Path, addresses: Addresses, nodes: &[Node]) -> anyhow::Result<()> {
     let mut authority = CertificateParams::default();
     authority
         .distinguished_name
@@ -63,7 +62,7 @@ pub(super) fn write(folder: &Path, addresses: Addresses) -> anyhow::Result<()> {
     put(folder, "sa.key", &tokens.serialize_pem())?;
     put(folder, "sa.pub", &tokens.public_key_pem())?;
 
-    for subject in subjects(&address) {
+    for subject in subjects(addresses, nodes) {
         let (certificate, key) = issue(&subject, &authority)
             .with_context(|| format!("issuing the certificate of {}", subject.user))?;
         put(folder, &format!("{}.crt", subject.file), &certificate)?;
@@ -79,73 +78,66 @@ pub(super) fn write(folder: &Path, addresses: Addresses) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn subjects(address: &str) -> [Subject<'_>; 7] {
+fn subjects(addresses: Addresses, nodes: &[Node]) -> Vec<Subject> {
+    let address = addresses.api_server.ip().to_string();
     let none = Subject::default;
-    [
+    let client = |file, user: &str, group| Subject {
+        file,
+        user: user.to_owned(),
+        group,
+        ..none()
+    };
+    let mut subjects = vec![
         Subject {
-            file: "apiserver",
-            user: "kube-apiserver",
-            names: vec![
+            names: [
                 "kubernetes",
                 "kubernetes.default",
                 "kubernetes.default.svc",
                 "kubernetes.default.svc.cluster.local",
                 "localhost",
                 "127.0.0.1",
-                address,
+                &address,
                 SERVICE_ADDRESS,
-            ],
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             serves: true,
             kubeconfig: false,
-            ..none()
+            ..client("apiserver", "kube-apiserver", None)
         },
         Subject {
-            file: "apiserver-kubelet",
-            user: "apiserver-kubelet",
-            group: Some(ADMINISTRATORS),
             kubeconfig: false,
-            ..none()
+            ..client(
+                "apiserver-kubelet",
+                "apiserver-kubelet",
+                Some(ADMINISTRATORS),
+            )
         },
-        Subject {
-            file: "admin",
-            user: "admin",
-            group: Some(ADMINISTRATORS),
-            ..none()
-        },
-        Subject {
-            file: "controller-manager",
-            user: "system:kube-controller-manager",
-            ..none()
-        },
-        Subject {
-            file: "scheduler",
-            user: "system:kube-scheduler",
-            ..none()
-        },
-        Subject {
-            file: "proxy",
-            user: "system:kube-proxy",
-            ..none()
-        },
-        Subject {
-            file: "node",
-            user: "system:node:bed",
-            group: Some("system:nodes"),
-            names: vec![NODE_NAME, address],
-            serves: true,
-            ..none()
-        },
-    ]
+        client("admin", "admin", Some(ADMINISTRATORS)),
+        client("controller-manager", "system:kube-controller-manager", None),
+        client("scheduler", "system:kube-scheduler", None),
+        client("proxy", "system:kube-proxy", None),
+    ];
+    subjects.extend(nodes.iter().map(|node| Subject {
+        names: vec![node.name.to_owned(), node.address.to_string()],
+        serves: true,
+        ..client(
+            node.name,
+            &format!("system:node:{}", node.name),
+            Some("system:nodes"),
+        )
+    }));
+    subjects
 }
 
 fn issue(
-    subject: &Subject<'_>,
+    subject: &Subject,
     authority: &CertifiedIssuer<'_, KeyPair>,
 ) -> anyhow::Result<(String, String)> {
     let mut params = CertificateParams::default();
     params
         .distinguished_name
-        .push(DnType::CommonName, subject.user);
+        .push(DnType::CommonName, subject.user.as_str());
     if let Some(group) = subject.group {
         params
             .distinguished_name
@@ -154,7 +146,7 @@ fn issue(
     for name in &subject.names {
         params.subject_alt_names.push(match name.parse() {
             Ok(address) => SanType::IpAddress(address),
-            Err(_) => SanType::DnsName((*name).try_into()?),
+            Err(_) => SanType::DnsName(name.as_str().try_into()?),
         });
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -33,7 +33,10 @@ enum Verb {
         /// Only the API server and the controllers, on loopback: needs no root.
         #[arg(long)]
         control_plane: bool,
-        /// Image archives to put on the node.
+        /// How many nodes, up to two.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        nodes: u8,
+        /// Image archives to put on the nodes.
         images: Vec<PathBuf>,
     },
     /// Write the image archive of a statically linked program.
@@ -56,6 +59,7 @@ enum Verb {
     Inside {
         run_folder: PathBuf,
         programs: PathBuf,
+        nodes: usize,
     },
     /// What brings a control plane up.
     #[command(hide = true)]
@@ -70,12 +74,15 @@ fn main() -> anyhow::Result<()> {
         Verb::Up {
             programs,
             control_plane,
+            nodes,
             images,
         } => {
             let extent = if control_plane {
                 Extent::ControlPlane
             } else {
-                Extent::Cluster
+                Extent::Cluster {
+                    nodes: nodes.into(),
+                }
             };
             up(extent, &programs, &images)
         }
@@ -99,7 +106,8 @@ fn main() -> anyhow::Result<()> {
         Verb::Inside {
             run_folder,
             programs,
-        } => bed::inside(&run_folder, &programs),
+            nodes,
+        } => bed::inside(&run_folder, &programs, nodes),
         Verb::ControlPlane {
             run_folder,
             programs,

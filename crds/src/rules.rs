@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use candela_flags::{OWNED_FLAGS, owner_of};
 
 use crate::{
-    AcceptedReason, AccessMode, Cache, Engine, FieldPath, InferenceService, MetricsWhen, Rollout,
+    AcceptedReason, Cache, Engine, FieldPath, InferenceService, MetricsWhen, Rollout,
     is_service_name,
     source::{ModelSource, URI_FORM},
 };
@@ -359,19 +359,8 @@ fn extra_args_where(service: &InferenceService, wrong: fn(&str) -> bool) -> Vec<
 }
 
 fn cache_can_be_shared(service: &InferenceService) -> bool {
-    let Some(Cache {
-        size: Some(_),
-        access_modes,
-        ..
-    }) = cache(service)
-    else {
-        return true;
-    };
-    let modes = access_modes
-        .as_deref()
-        .unwrap_or(&[AccessMode::ReadWriteOnce]);
     let (surge, _) = service.spec.surge_and_unavailable();
-    modes.contains(&AccessMode::ReadWriteMany) || service.spec.replicas.get() + surge <= 1
+    !service.spec.cache_is_for_one_node() || service.spec.replicas.get() + surge <= 1
 }
 
 fn source(service: &InferenceService) -> Option<ModelSource> {

@@ -245,7 +245,7 @@ pub enum AccessMode {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// Pods above `replicas` while rolling out. Both omitted: 0 and 1 with a GPU, else 1 and 0.
+    /// Pods above `replicas` while rolling out. Both omitted: 0 and 1 with a GPU or a cache for one node, else 1 and 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_surge: Option<RolloutPods>,
     /// Pods below `replicas` while rolling out.
@@ -392,9 +392,19 @@ impl InferenceServiceSpec {
             .is_some_and(|cache| cache.size.is_some())
     }
 
-    /// Pods above and pods below `replicas` while rolling out. With neither given, a GPU service
-    /// makes room first (0, 1), since a spare GPU is rare, and a CPU service adds first (1, 0). With
-    /// one given, the other is 1 if the given one is 0, else 0.
+    /// Whether one node at a time can mount the volume claim that is made for downloads.
+    pub fn cache_is_for_one_node(&self) -> bool {
+        let cache = self.cache.as_ref().filter(|cache| cache.size.is_some());
+        cache.is_some_and(|cache| {
+            let modes = cache.access_modes.as_deref();
+            let modes = modes.unwrap_or(&[AccessMode::ReadWriteOnce]);
+            !modes.contains(&AccessMode::ReadWriteMany)
+        })
+    }
+
+    /// Pods above and pods below `replicas` while rolling out. With neither given, a service makes room first (0, 1) if it
+    /// has a GPU, since a spare one is rare, or a cache that only one node can mount; any other adds first (1, 0). With one
+    /// given, the other is 1 if the given one is 0, else 0.
     pub fn surge_and_unavailable(&self) -> (i32, i32) {
         let rollout = self.rollout.clone().unwrap_or_default();
         let complement = |pods: i32| i32::from(pods == 0);
@@ -405,7 +415,7 @@ impl InferenceServiceSpec {
             (Some(surge), Some(unavailable)) => (surge, unavailable),
             (Some(surge), None) => (surge, complement(surge)),
             (None, Some(unavailable)) => (complement(unavailable), unavailable),
-            (None, None) if self.wants_gpu() => (0, 1),
+            (None, None) if self.wants_gpu() || self.cache_is_for_one_node() => (0, 1),
             (None, None) => (1, 0),
         }
     }

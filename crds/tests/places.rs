@@ -240,7 +240,7 @@ fn nesting_and_aliases_are_bounded() {
         "[".repeat(100_000),
         "{a: ".repeat(100_000),
         "- ".repeat(100_000),
-        "a:\n".repeat(1)
+        "a:\n".to_owned()
             + &(1..3000)
                 .map(|n| " ".repeat(n) + "a:\n")
                 .collect::<String>(),
@@ -252,7 +252,7 @@ fn nesting_and_aliases_are_bounded() {
             "{found:?}"
         );
     }
-    let doubled: String = ('a'..'z')
+    let doubled: String = ('a'..='y')
         .zip('b'..='z')
         .map(|(from, to)| format!("{to}: &{to} [*{from},*{from},*{from},*{from}]\n"))
         .collect();

@@ -63,8 +63,8 @@ struct Run {
     #[arg(long, value_name = "IMAGE", env = "ENGINE_IMAGE_GPU")]
     engine_image_gpu: Option<String>,
 
-    /// A Secret that engine pods pull their image with, of their own namespace; may be given several
-    /// times
+    /// A Secret of its service's namespace that engine pods pull their image with, unless
+    /// spec.pod names Secrets or an account; may be given several times
     #[arg(long = "image-pull-secret", value_name = "NAME")]
     image_pull_secrets: Vec<String>,
 

@@ -178,8 +178,8 @@ fn cases() -> Vec<Case> {
             ..failed(
                 "no-such-secret",
                 from_hub("org/model", "missing"),
-                "CrashLoop",
-                &["missing"],
+                "DownloadUnauthorized",
+                &["missing", "secretRef"],
                 json!({}),
             )
         },

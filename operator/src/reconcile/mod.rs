@@ -58,7 +58,7 @@ pub struct Images {
 pub struct Settings {
     /// The engine's images.
     pub images: Images,
-    /// Secrets that every engine pod pulls its image with, besides those of its specification.
+    /// Secrets that engine pods pull their image with, unless their specification names Secrets or an account.
     pub image_pull_secrets: Vec<String>,
     /// Makes a NetworkPolicy for every service.
     pub network_policy: Option<NetworkPolicySettings>,

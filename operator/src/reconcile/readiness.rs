@@ -113,7 +113,17 @@ fn not_in_time(pod: &str, startup_seconds: i32) -> String {
 pub(super) fn download_obstacle(pod: &Pod) -> Option<(ReadyReason, String)> {
     let container = download(pod).filter(|container| success(container).is_none())?;
     let name = pod.name_any();
-    cannot_start(&name, container).or_else(|| Some(failed_download(&name, terminated(container)?)))
+    let Some((reason, message)) = cannot_start(&name, container) else {
+        return Some(failed_download(&name, terminated(container)?));
+    };
+    // All that a download's container takes from elsewhere is its Secret.
+    match reason {
+        ReadyReason::CrashLoop if message.contains("secret") => {
+            let message = format!("{message}; spec.model.secretRef names the Secret");
+            Some((ReadyReason::DownloadUnauthorized, message))
+        }
+        _ => Some((reason, message)),
+    }
 }
 
 /// Seconds from the start of the engine's container to the pod's being ready, which Kubernetes tells whole.

@@ -32,7 +32,9 @@ pub fn status(
     let before = service.status.clone().unwrap_or_default();
     let name = service.metadata.name.as_deref().unwrap_or_default();
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let counts = Counts::of(applied.deployment.as_ref());
+    let mut counts = Counts::of(applied.deployment.as_ref());
+    // A write that changes no pod, such as a newer operator's, is no rollout; if it is one, the counts say so in a moment.
+    counts.current |= was_ready(&before, service.metadata.generation);
     let accepted = accepted(applied.refusal.as_ref());
     let ready = match (&applied.deployment, &applied.refusal) {
         (None, Some(refusal)) => {
@@ -69,6 +71,13 @@ pub fn status(
         stats: running(applied).and_then(stats_in_effect),
         conditions,
     }
+}
+
+/// Whether this specification was served when it was looked at last.
+fn was_ready(before: &InferenceServiceStatus, generation: Option<i64>) -> bool {
+    let mut conditions = before.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    before.observed_generation == generation && ready.is_some_and(|ready| ready.status == "True")
 }
 
 fn model_status(

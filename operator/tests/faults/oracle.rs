@@ -61,8 +61,9 @@ pub(crate) async fn comes_to_rest(
     }
 }
 
-/// Events and the like may still be under way when everything else is there.
-const REST_OF_EVENTS: Duration = Duration::from_secs(60);
+/// What is not compared, events and figures of a start, may still be under way when everything else is there: for as long
+/// as the longest wait after failures.
+const REST_OF_EVENTS: Duration = Duration::from_secs(400);
 
 /// Calls of the operator that write.
 fn writes(world: &World) -> usize {

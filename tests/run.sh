@@ -129,6 +129,7 @@ if section release build_release; then
     section structured structured
     wait "$kubernetes_build"
     kubernetes_status=$?
+    section conformance tests/setup/conformance.sh
     section chart chart
     section cluster cluster
 fi

@@ -2,10 +2,11 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/candela/target
 export CANDELA_CACHE ?= $(HOME)/.cache/candela
 FUZZ_SECONDS ?= 600
+SERVICES ?= 1000
 SOAK_MINUTES ?= 10
 NODES ?= 1
 
-.PHONY: demo test images bed soak fuzz slow-peers bench bench-stats bench-parts bench-instructions help
+.PHONY: demo test images bed soak fuzz slow-peers bench bench-stats bench-parts bench-instructions bench-operator help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
@@ -16,6 +17,7 @@ help:
 	@echo 'make bench   measure the engine beside vLLM and llama.cpp; BENCH="--quick" to see that it runs'
 	@echo 'make bench-stats  what stats cost: throughput with them on over off, in pairs; bench-instructions counts instructions'
 	@echo 'make bench-parts MODEL=...  where the time of a decode step goes'
+	@echo 'make bench-operator  what the operator takes for SERVICES (1000) services: time to children, memory, calls; SERVICES=10000'
 	@echo 'make bed     start the real Kubernetes of the tests, to work with by hand; NODES=2 for two nodes'
 	@echo 'make soak    the operator through faults that last, SOAK_MINUTES each (10)'
 
@@ -41,6 +43,13 @@ bench:
 
 bench-stats:
 	@programs=$$(tests/setup/release.sh) && python3 tests/bench/stats_overhead.py "$$programs/candela-engine" $(BENCH)
+
+# SERVICES many (1000), on a control plane of its own; 10000 take half an hour.
+bench-operator:
+	@programs=$$(tests/setup/release.sh) && kubernetes=$$(tests/bed/kube/build.sh) && \
+		cargo build --quiet --locked --package candela-tests --bin bed && \
+		python3 tests/bench/operator_scale.py --operator "$$programs/candela-operator" --bed "$(CARGO_TARGET_DIR)/debug/bed" \
+		--kubernetes "$$kubernetes" --services $(SERVICES)
 
 # Needs valgrind.
 bench-instructions:

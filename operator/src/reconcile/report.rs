@@ -11,7 +11,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Applied, Context, ObserveError, Outlook, Reconciled, Refusal, View, observe::service_now,
@@ -95,7 +95,7 @@ pub(super) async fn write(
         return Err(ReportError::NotLeading);
     }
     let metadata = service.meta();
-    let body = json!({
+    let mut body = json!({
         "apiVersion": InferenceService::api_version(&()),
         "kind": InferenceService::kind(&()),
         // Of a custom resource, the API server holds the version to what is stored, and the uid not.
@@ -110,13 +110,41 @@ pub(super) async fn write(
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let resource = ApiResource::erase::<InferenceService>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, &resource);
-    let written = api.patch_status(name, &params, &Patch::Apply(&body)).await;
+    let mut written = api.patch_status(name, &params, &Patch::Apply(&body)).await;
+    if let Err(kube::Error::Api(answer)) = &written
+        && drop_undeclared(&mut body, &answer.message)
+    {
+        tracing::warn!(
+            name,
+            "the installed CustomResourceDefinition is older than this operator and lacks fields of the status, which are \
+             left out: apply that of this version"
+        );
+        written = api.patch_status(name, &params, &Patch::Apply(&body)).await;
+    }
     match written {
         Ok(_) => Ok(()),
         // Deleted meanwhile: there is no status to write.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
         Err(source) => Err(failed("write", service, source)),
     }
+}
+
+/// Removes from `body` what the API server's `message` calls undeclared, one path a line; says whether there was any.
+fn drop_undeclared(body: &mut Value, message: &str) -> bool {
+    let lines = message.lines().map(str::trim);
+    let paths = lines.filter_map(|line| line.strip_suffix(": field not declared in schema"));
+    let mut dropped = false;
+    for path in paths {
+        let Some((parents, field)) = path.rsplit_once('.') else {
+            continue;
+        };
+        let parent = body.pointer_mut(&parents.replace('.', "/"));
+        let removed = parent
+            .and_then(Value::as_object_mut)
+            .and_then(|parent| parent.remove(field));
+        dropped |= removed.is_some();
+    }
+    dropped
 }
 
 /// Tells of each change of reason. Events are a courtesy: one that cannot be written is logged.
@@ -208,5 +236,27 @@ fn failed(
         verb,
         service: format!("{namespace}/{name}"),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_definition_lacks_is_left_out() {
+        // As kube-apiserver 1.36 says it.
+        let message = "failed to create typed patch object (a/b; g/v1, Kind=K): errors:\n  \
+                       .status.coldStart.pod: field not declared in schema\n  \
+                       .status.model.uri: field not declared in schema";
+        let mut body = json!({"status": {"coldStart": {"pod": "p", "loadSeconds": 1},
+                                         "model": {"uri": "u", "name": "n"}}});
+        assert!(drop_undeclared(&mut body, message));
+        assert_eq!(
+            body,
+            json!({"status": {"coldStart": {"loadSeconds": 1}, "model": {"name": "n"}}})
+        );
+        assert!(!drop_undeclared(&mut body, message));
+        assert!(!drop_undeclared(&mut body, "etcdserver: request timed out"));
     }
 }

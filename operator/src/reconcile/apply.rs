@@ -22,8 +22,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Children, Context, Heard, Observed, Refusal,
+    Children, Context, Heard, ObserveError, Observed, Refusal,
     likeness::{is_within, projection},
+    observe::service_now,
     pin::fnv1a,
     validate::owns,
 };
@@ -63,6 +64,12 @@ pub enum ApplyError {
         /// What the API server said.
         source: Box<kube::Error>,
     },
+    /// The service could not be read once more.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// There is a newer specification, which the next reconcile carries out.
+    #[error("the specification has changed meanwhile")]
+    Outdated,
     /// Another replica may be writing by now.
     #[error("this replica no longer leads")]
     NotLeading,
@@ -296,6 +303,11 @@ where
             preconditions: Some(preconditions),
             ..Default::default()
         };
+        // What is applied is put right by the next reconcile; what is deleted is gone. So the specification is asked once more.
+        let now = service_now(&ctx.client, service).await?;
+        if now.is_none_or(|now| now.metadata.generation != service.metadata.generation) {
+            return Err(ApplyError::Outdated);
+        }
         ctx.metrics.wrote(&kind, "delete");
         return match api.delete(&name, &params).await {
             Ok(_) => Ok(None),
@@ -317,6 +329,9 @@ where
     }
     Ok(Some(applied))
 }
+
+/// A version that no object has.
+const NO_VERSION: &str = "1";
 
 /// A child as it is written.
 struct Child {
@@ -345,9 +360,15 @@ impl Child {
     /// was looked at. A writer that was held up finds that somebody else has written meanwhile.
     fn over(&self, live: Option<&impl ResourceExt>) -> Value {
         let mut body = self.body.clone();
-        if let Some(live) = live {
-            body["metadata"]["uid"] = Value::from(live.uid());
-            body["metadata"]["resourceVersion"] = Value::from(live.resource_version());
+        let metadata = &mut body["metadata"];
+        match live {
+            Some(live) => {
+                metadata["uid"] = Value::from(live.uid());
+                metadata["resourceVersion"] = Value::from(live.resource_version());
+            }
+            // Nothing was there. The API server ignores a version where it creates, and answers 409 where somebody has created
+            // an object of this name meanwhile, which is theirs.
+            None => metadata["resourceVersion"] = Value::from(NO_VERSION),
         }
         body
     }

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from chart import CHART
+from control_plane import until
 from live import HOME, NAMESPACE, PROMPT, RELEASE, SERVICE, Prometheus, engine, operator
 from test_rules import rules
 from variants import Variant
@@ -116,7 +117,9 @@ def test_every_rule_is_evaluated_without_an_error_and_no_alert_is_up(prometheus)
 def test_every_recorded_series_has_data(prometheus):
     for rule in rules():
         if "record" in rule:
-            assert prometheus.numbers(f'{rule["record"]}{{namespace="{NAMESPACE}", service="{SERVICE}"}}'), rule["record"]
+            series = f'{rule["record"]}{{namespace="{NAMESPACE}", service="{SERVICE}"}}'
+            # A rate needs two scrapes and the evaluation after them.
+            until(f"{series} has data", lambda series=series: prometheus.numbers(series))
 
 
 def test_every_metric_that_is_named_is_there(prometheus):

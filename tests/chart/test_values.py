@@ -96,7 +96,8 @@ def test_the_schema_closes_every_object():
     schema = json.loads((CHART / "values.schema.json").read_text())
     opened = {path for path, inner in objects(schema) if "additionalProperties" not in inner}
     affinities = {f"/operator/affinity/{name}" for name in ("nodeAffinity", "podAffinity", "podAntiAffinity")}
-    assert opened == {"/global"} | affinities
+    peers = {f"/networkPolicy/from/[]/{name}" for name in ("namespaceSelector", "podSelector", "ipBlock")}
+    assert opened == {"/global"} | affinities | peers
 
 
 def test_the_schema_knows_no_value_that_there_is_not():

@@ -111,6 +111,18 @@ class Operator:
         self.process.wait(60)
 
 
+def beside(work):
+    """Runs on a thread until the control plane is gone."""
+
+    def until_it_is_gone():
+        try:
+            work()
+        except (http.client.HTTPException, OSError):
+            pass
+
+    threading.Thread(target=until_it_is_gone, daemon=True).start()
+
+
 def stand_in_kubelet(cluster, threads):
     """Makes every pod ready, as it comes."""
     work = queue.Queue()
@@ -128,7 +140,7 @@ def stand_in_kubelet(cluster, threads):
                 work.put(event["object"]["metadata"]["name"])
 
     for target in [follow] + [serve] * threads:
-        threading.Thread(target=target, daemon=True).start()
+        beside(target)
 
 
 def see_deployments(cluster, seen):
@@ -138,7 +150,7 @@ def see_deployments(cluster, seen):
         for event in cluster.watch(DEPLOYMENTS):
             seen.setdefault(event["object"]["metadata"]["name"], time.monotonic())
 
-    threading.Thread(target=follow, daemon=True).start()
+    beside(follow)
 
 
 def create(cluster, count, threads):

@@ -77,7 +77,6 @@ spec:
 ",
         &[
             "5:15 spec.model.revision: spec.model.revision is for... (4:10)",
-            "6:3 spec.cache: spec.cache is mounted by one node only...",
             "6:22 spec.cache.claimName: spec.cache needs exactly one... (6:31)",
         ],
     );

@@ -150,17 +150,21 @@ impl Seeded {
     }
 }
 
+impl Fault {
+    /// Every one that leaves the operator running.
+    pub(crate) const PLAIN: [Self; 7] = [
+        Self::Refuse,
+        Self::Lose,
+        Self::Conflict,
+        Self::TooMany,
+        Self::Internal,
+        Self::Hang,
+        Self::HangAfter,
+    ];
+}
+
 impl Faults for Seeded {
     fn of_call(&mut self, call: &Call) -> Fate {
-        const PLAIN: [Fault; 7] = [
-            Fault::Refuse,
-            Fault::Lose,
-            Fault::Conflict,
-            Fault::TooMany,
-            Fault::Internal,
-            Fault::Hang,
-            Fault::HangAfter,
-        ];
         let latency = match self.random.u8(0..4) {
             0 => Duration::from_millis(self.random.u64(0..300)),
             _ => Duration::ZERO,
@@ -173,7 +177,7 @@ impl Faults for Seeded {
                     .unwrap_or(&Fault::CrashAfter),
             )
         } else if self.strikes() {
-            Some(PLAIN[self.random.usize(0..PLAIN.len())])
+            Some(Fault::PLAIN[self.random.usize(0..Fault::PLAIN.len())])
         } else {
             None
         };

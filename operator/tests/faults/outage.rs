@@ -102,15 +102,7 @@ fn a_server_that_is_away_for_ten_minutes_is_asked_seldom_and_not_in_step() {
 
 #[test]
 fn a_server_that_refuses_everything_is_asked_seldom() {
-    for fault in [
-        Fault::Refuse,
-        Fault::Lose,
-        Fault::Conflict,
-        Fault::TooMany,
-        Fault::Internal,
-        Fault::Hang,
-        Fault::HangAfter,
-    ] {
+    for fault in Fault::PLAIN {
         in_virtual_time(1, async {
             let mut world = World::start();
             let calls = outage(&mut world, |world| world.fake.set_faults(Always(fault))).await;

@@ -37,7 +37,17 @@ section() { # section NAME COMMAND...
     line=$(printf '%-12s %5d s  %4d passed  %3d failed' "$name" $((SECONDS - start)) "$section_passed" "$section_failed")
     summary+=("$line")
     printf -- '--- %s\n' "$line"
+    if [ "$status" != 0 ]; then why "$name" "$log" >>"$logs/why"; fi
     return "$status"
+}
+
+# Why a section failed: each error of its log with the lines behind it, backtraces aside, which a long log buries.
+why() { # why NAME LOG
+    printf '\n=== why %s failed\n' "$1"
+    awk '
+        /[Ss]tack backtrace:$/ || /^ +[0-9]+: (<|[a-z_0-9]+::)/ || /^ +at / { next }
+        /^Error:|^error|panicked at|^FAILED|^FAIL:|^AssertionError|^thread / { left = 12 }
+        left > 0 { print; left-- }' "$2" | cut -c1-2000 | tail -n 60
 }
 
 build_release() {
@@ -97,7 +107,7 @@ chart() {
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
-    cargo test --locked --package candela-tests --test cluster -- --nocapture
+    RUST_LIB_BACKTRACE=0 cargo test --locked --package candela-tests --test cluster -- --nocapture
 }
 
 tests/setup/own_target.sh
@@ -136,5 +146,6 @@ fi
 
 printf '\n=== summary\n'
 printf '%s\n' "${summary[@]}"
+cat "$logs/why" 2>/dev/null
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Fields whose own fields are those of a Kubernetes type.
-const CORE_TYPES: [(&str, &str); 7] = [
+const CORE_TYPES: [(&str, &str); 8] = [
     ("spec.resources", "ResourceRequirements"),
     ("spec.engine.env", "EnvVar"),
     ("spec.pod.tolerations", "Toleration"),
@@ -18,6 +18,7 @@ const CORE_TYPES: [(&str, &str); 7] = [
         "TopologySpreadConstraint",
     ),
     ("spec.pod.imagePullSecrets", "LocalObjectReference"),
+    ("spec.pod.resourceClaims", "PodResourceClaim"),
     ("status.conditions", "Condition"),
 ];
 

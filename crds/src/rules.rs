@@ -18,8 +18,8 @@ pub struct Rule {
     pub id: &'static str,
     /// The field that it is attached to; empty for the whole object.
     pub path: &'static str,
-    /// The rule in CEL, `self` being the field; `None` for a rule that depends on what /scale may
-    /// change, which becomes a condition instead.
+    /// The rule in CEL, `self` being the field. `None` becomes a condition instead: what /scale may change cannot be
+    /// refused here, and lists of Kubernetes' own types have no bounds, without which CEL is too dear.
     pub cel: Option<String>,
     /// What is wrong and what to change.
     pub message: String,
@@ -307,8 +307,8 @@ fn cache_rules() -> [Rule; 5] {
     ]
 }
 
-fn pod_rules() -> [Rule; 1] {
-    [rule(
+fn pod_rules() -> [Rule; 2] {
+    let labels = rule(
         "pod-labels",
         "spec.pod.labels",
         "self.all(k, !k.startsWith('app.kubernetes.io/'))",
@@ -326,7 +326,34 @@ fn pod_rules() -> [Rule; 1] {
                 .map(|name| FieldPath::of("spec.pod.labels").field(name))
                 .collect()
         },
-    )]
+    );
+    let claims = Rule {
+        cel: None,
+        ..rule(
+            "resource-claims",
+            "spec.resources",
+            "",
+            "spec.resources.claims names a claim that the pods do not have: add it to \
+             spec.pod.resourceClaims",
+            |service| {
+                let pod = service.spec.pod.as_ref();
+                let of_pod = pod.and_then(|pod| pod.resource_claims.as_deref());
+                let of_pod = of_pod.unwrap_or_default();
+                let resources = service.spec.resources.as_ref();
+                let claims = resources.and_then(|resources| resources.claims.as_deref());
+                let claims = claims.unwrap_or_default().iter().enumerate();
+                claims
+                    .filter(|(_, claim)| !of_pod.iter().any(|own| own.name == claim.name))
+                    .map(|(index, _)| {
+                        FieldPath::of("spec.resources.claims")
+                            .item(index)
+                            .field("name")
+                    })
+                    .collect()
+            },
+        )
+    };
+    [labels, claims]
 }
 
 /// The stats that are to be reported, and what stops them from being computed.

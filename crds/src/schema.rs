@@ -7,13 +7,14 @@ use crate::{InferenceService, rules};
 
 /// Fields of core Kubernetes types. Their descriptions are a hundred kilobytes that `kubectl explain
 /// pod` prints already.
-const CORE_FIELDS: [&str; 7] = [
+const CORE_FIELDS: [&str; 8] = [
     "spec.resources",
     "spec.engine.env",
     "spec.pod.tolerations",
     "spec.pod.affinity",
     "spec.pod.topologySpreadConstraints",
     "spec.pod.imagePullSecrets",
+    "spec.pod.resourceClaims",
     "status.conditions",
 ];
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use candela_flags::{ContextLength, DrainSeconds, MaxSequences, PerRequestMetrics, StatsGates};
 use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, LocalObjectReference, ResourceRequirements, Toleration,
+    Affinity, EnvVar, LocalObjectReference, PodResourceClaim, ResourceRequirements, Toleration,
     TopologySpreadConstraint,
 };
 use kube::CustomResource;
@@ -84,7 +84,7 @@ pub struct InferenceServiceSpec {
     /// Pods to run; /scale and autoscalers write it, the operator never does.
     #[serde(default = "one_replica")]
     pub replicas: Replicas,
-    /// Resources of the engine's container; an nvidia.com/ limit chooses the GPU image.
+    /// Resources of the engine's container; an nvidia.com/ limit or a claim chooses the GPU image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Which stats are computed and reported.
@@ -298,6 +298,10 @@ pub struct PodSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
+    /// Devices by Dynamic Resource Allocation; spec.resources.claims names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub resource_claims: Option<Vec<PodResourceClaim>>,
 }
 
 fn one_replica() -> Replicas {
@@ -374,14 +378,17 @@ impl Model {
 }
 
 impl InferenceServiceSpec {
-    /// Whether the engine's container gets an NVIDIA device: a limit of the `nvidia.com/` family
-    /// that is not zero.
+    /// Whether the engine's container gets an NVIDIA device: a limit of the `nvidia.com/` family that is not zero, or a
+    /// claim, there being no other device that the engine has a use for.
     pub fn wants_gpu(&self) -> bool {
-        let limits = self.resources.as_ref().and_then(|r| r.limits.as_ref());
-        limits.is_some_and(|limits| {
-            limits.iter().any(|(name, amount)| {
-                name.starts_with("nvidia.com/") && amount.0.chars().any(|c| matches!(c, '1'..='9'))
-            })
+        self.resources.as_ref().is_some_and(|resources| {
+            let claims = resources.claims.iter().flatten();
+            let mut limits = resources.limits.iter().flatten();
+            claims.count() > 0
+                || limits.any(|(name, amount)| {
+                    name.starts_with("nvidia.com/")
+                        && amount.0.chars().any(|c| matches!(c, '1'..='9'))
+                })
         })
     }
 

@@ -25,6 +25,8 @@ use tokio::{sync::watch, time::sleep};
 
 /// A watch is begun anew after this long, with a whole list: what it might have missed shows then.
 const RELIST: Duration = Duration::from_secs(30 * 60);
+/// Objects of one page of a list: what is in memory twice, as text and parsed, while it is read.
+const PAGE: u32 = 100;
 /// Lists of different kinds are spread over this much more.
 const RELIST_SPREAD: Duration = Duration::from_secs(10 * 60);
 
@@ -194,6 +196,7 @@ pub fn relisting<K>(
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let config = config.page_size(PAGE);
     stream::repeat_with(move || {
         let until = RELIST + RELIST_SPREAD.mul_f64(fastrand::f64());
         watcher(api.clone(), config.clone())

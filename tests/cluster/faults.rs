@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use candela_tests::poll::{Deadline, Seen, hold, wait_for};
+use candela_tests::stdout_of;
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
@@ -348,10 +349,14 @@ fn away(cluster: &Cluster<'_>) -> anyhow::Result<()> {
         }
     })?;
     let seconds = back.elapsed().as_secs();
-    // Kubernetes' own controllers take a minute to look again, unless they are new.
-    for part in ["kube-controller-manager", "kube-scheduler"] {
+    // Kubernetes' own parts take up to a minute to look again, unless they are new. The proxy is first: as long as it is blind it
+    // sends requests to pods that are gone, which no Deployment can help.
+    for part in ["kube-proxy", "kube-controller-manager", "kube-scheduler"] {
         cluster.bed.stop(part)?;
         cluster.bed.start_again(part)?;
+        if part == "kube-proxy" {
+            proxy_sees(cluster)?;
+        }
     }
     wait_for_pods(cluster, NAME, PODS, &before)?;
     cluster.wait_ready(NAME)?;
@@ -359,6 +364,19 @@ fn away(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     eprintln!("           {outcome}; a change was carried out {seconds} s after its return");
     ensure!(outcome.failed() == 0, "requests were lost: {outcome}");
     Ok(())
+}
+
+/// kube-proxy has put the endpoints of now into effect.
+fn proxy_sees(cluster: &Cluster<'_>) -> anyhow::Result<()> {
+    wait_for("kube-proxy", PATIENCE, || {
+        let mut health = cluster.bed.command("curl");
+        health.args(["--silent", "--show-error", "--fail"]);
+        health.arg("http://127.0.0.1:10256/healthz");
+        Ok(match stdout_of(&mut health) {
+            Ok(_) => Seen::Yes(()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        })
+    })
 }
 
 /// A budget for one pod, an account beside another, a claim without a cache, policies that the chart no longer asks for.

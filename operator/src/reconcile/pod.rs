@@ -44,6 +44,7 @@ pub(super) fn pod_template(valid: &Validated<'_>, image: &str) -> PodTemplateSpe
         runtime_class_name,
         service_account_name,
         image_pull_secrets,
+        resource_claims,
     } = settings;
     let mut all_labels: BTreeMap<String, String> = labels.unwrap_or_default();
     all_labels.extend(child_labels(valid.name));
@@ -69,6 +70,7 @@ pub(super) fn pod_template(valid: &Validated<'_>, image: &str) -> PodTemplateSpe
             priority_class_name,
             runtime_class_name,
             image_pull_secrets,
+            resource_claims,
             ..Default::default()
         }),
     }

@@ -123,16 +123,15 @@ fn cold_start(applied: &Applied, before: Option<ColdStart>) -> Option<ColdStart>
     let Heard { progress, events } = &applied.started;
     let said = progress.as_ref();
     let download_seconds = pulled(pod).and_then(|report| report.pulled.map(|_| report.seconds));
+    let milliseconds = |seconds: Option<f64>| seconds.map(|s| (s * 1000.0).round() / 1000.0);
     Some(ColdStart {
         pod: name,
-        image_pull_seconds: events.image_pull_seconds.or(before.image_pull_seconds),
-        download_seconds: download_seconds.or(before.download_seconds),
-        load_seconds: said
-            .and_then(|said| said.load_seconds)
+        image_pull_seconds: milliseconds(events.image_pull_seconds).or(before.image_pull_seconds),
+        download_seconds: milliseconds(download_seconds).or(before.download_seconds),
+        load_seconds: milliseconds(said.and_then(|said| said.load_seconds))
             .or(before.load_seconds)
             .or_else(|| load_seconds(pod)),
-        first_token_seconds: said
-            .and_then(|said| said.first_token_seconds)
+        first_token_seconds: milliseconds(said.and_then(|said| said.first_token_seconds))
             .or(before.first_token_seconds),
     })
 }

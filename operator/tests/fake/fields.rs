@@ -74,6 +74,7 @@ impl<'a> Place<'a> {
             "env" => List::Map(&["name"]),
             // A list of the InferenceService's `spec.pod` is one value.
             "containers" | "initContainers" | "volumes" | "imagePullSecrets" | "claims"
+            | "resourceClaims"
                 if !inside("pod") =>
             {
                 List::Map(&["name"])

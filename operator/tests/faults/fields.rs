@@ -55,6 +55,10 @@ fn added() -> Vec<(&'static str, Value, Value)> {
         ("/pod/runtimeClassName", json!("nvidia")),
         ("/pod/serviceAccountName", json!("mine")),
         ("/pod/imagePullSecrets", json!([{"name": "pull"}])),
+        (
+            "/pod/resourceClaims",
+            json!([{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]),
+        ),
     ];
     let of_hub = [
         ("/model/revision", json!("main")),

@@ -258,5 +258,10 @@ fn pod(random: &mut Rng) -> Value {
         json!([{"name": "more"}, {"name": "pull"}]),
     ];
     maybe(random, &mut pod, "imagePullSecrets", &secrets);
+    let claims = [
+        json!([{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]),
+        json!([{"name": "gpu", "resourceClaimName": "shared"}]),
+    ];
+    maybe(random, &mut pod, "resourceClaims", &claims);
     pod
 }

@@ -68,4 +68,4 @@ bed:
 # What `make test` does for a minute each: a steady state without a write, and an API server that is away.
 soak:
 	@tests/setup/install.sh
-	@CANDELA_SOAK=$(SOAK_MINUTES) cargo test --locked --package candela-tests --test cluster -- --nocapture faults
+	@CANDELA_SOAK=$(SOAK_MINUTES) cargo test --locked --workspace --test cluster -- --nocapture faults

@@ -107,7 +107,7 @@ chart() {
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
-    RUST_LIB_BACKTRACE=0 cargo test --locked --package candela-tests --test cluster -- --nocapture
+    RUST_LIB_BACKTRACE=0 cargo test --locked --workspace --test cluster -- --nocapture
 }
 
 tests/setup/own_target.sh

@@ -1,5 +1,6 @@
 //! The cluster as the story sees it: objects applied and read as JSON, conditions waited for, commands run inside.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,25 +12,24 @@ use candela_tests::stdout_of;
 use serde_json::Value;
 
 use crate::PATIENCE;
-use crate::operator::Running;
 
 /// A bed and the words to speak about what is in it.
 pub(crate) struct Cluster<'a> {
     pub(crate) bed: &'a Bed,
-    running: RefCell<Vec<Running>>,
+    kept: RefCell<Vec<Box<dyn Any>>>,
 }
 
 impl<'a> Cluster<'a> {
     pub(crate) fn new(bed: &'a Bed) -> Self {
         Self {
             bed,
-            running: RefCell::default(),
+            kept: RefCell::default(),
         }
     }
 
-    /// Keeps a process until the story ends.
-    pub(crate) fn keep(&self, process: Running) {
-        self.running.borrow_mut().push(process);
+    /// Keeps something that ends with the story.
+    pub(crate) fn keep(&self, own: impl Any) {
+        self.kept.borrow_mut().push(Box::new(own));
     }
 
     /// What a command inside the bed prints; it must succeed.

@@ -18,6 +18,7 @@ use crate::install;
 use crate::operator::Running;
 use crate::pods::{identities, wait_for_pods};
 use crate::repository;
+use crate::stores;
 use crate::story::Step;
 use crate::volumes;
 
@@ -38,6 +39,10 @@ pub(crate) const STORY: &[Step] = &[
     (
         "a cache is filled, and the second start downloads nothing",
         cached,
+    ),
+    (
+        "a bucket and a registry give models to who has the keys",
+        stores::are_downloaded_from,
     ),
     (
         "the operator was never refused anything",

@@ -19,6 +19,7 @@ mod operator;
 mod pods;
 mod removal;
 mod rollouts;
+mod stores;
 mod story;
 mod upgrade;
 mod volumes;

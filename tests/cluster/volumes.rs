@@ -36,10 +36,15 @@ pub(crate) fn folder(
     Ok(path)
 }
 
+/// The demo model's files.
+pub(crate) fn model_files() -> [PathBuf; MODEL_FILES.len()] {
+    let model = repository().join("inference/models/demo");
+    MODEL_FILES.map(|file| model.join(file))
+}
+
 /// Copies the demo model's files into a folder.
 pub(crate) fn put_model(cluster: &Cluster<'_>, folder: &Path) -> anyhow::Result<()> {
-    let model = repository().join("inference/models/demo");
-    let files = MODEL_FILES.map(|file| model.join(file).display().to_string());
+    let files = model_files().map(|file| file.display().to_string());
     let to = folder.display().to_string();
     let mut words: Vec<_> = files.iter().map(String::as_str).collect();
     words.push(&to);

@@ -20,11 +20,14 @@ mod pki;
 use std::cell::RefCell;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{run, stdout_of};
 use folder::RunFolder;
@@ -190,6 +193,23 @@ impl Bed {
             bail!("{order}: {answer}");
         }
         Ok(())
+    }
+
+    /// Does `work` on a thread of this process whose sockets are the bed's.
+    ///
+    /// # Errors
+    /// When the bed has no network of its own. That it cannot be entered is the thread's error.
+    pub fn in_network(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+        let inner = self.inner.context("the bed has no network of its own")?;
+        let network = File::open(format!("/proc/{inner}/ns/net")).context("finding the network")?;
+        Ok(thread::spawn(move || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(network.as_fd(), kind).context("entering the network")?;
+            work()
+        }))
     }
 
     /// The folder of this run: configuration, certificates and logs.

@@ -124,7 +124,7 @@ where
     }
 
     /// Keeps up with `watched` for ever, and tells `changed` of every service whose objects changed after the first list.
-    pub async fn follow(self, watched: Watched<K>, mut changed: mpsc::Sender<ServiceKey>) {
+    pub async fn follow(self, watched: Watched<K>, mut changed: Option<mpsc::Sender<ServiceKey>>) {
         let Watched {
             api,
             config,
@@ -143,7 +143,11 @@ where
                     continue;
                 }
             };
-            for key in self.take(event, service) {
+            let keys = self.take(event, service);
+            let Some(changed) = &mut changed else {
+                continue;
+            };
+            for key in keys {
                 if changed.send(key).await.is_err() {
                     return;
                 }

@@ -110,27 +110,31 @@ fn follow(
         network_policies,
         claims,
         pods,
+        events,
     } = caches.clone();
     let mut set = JoinSet::new();
-    set.spawn(deployments.follow(ours(client, namespace), changed.clone()));
-    set.spawn(services.follow(ours(client, namespace), changed.clone()));
-    set.spawn(service_accounts.follow(ours(client, namespace), changed.clone()));
-    set.spawn(disruption_budgets.follow(ours(client, namespace), changed.clone()));
-    set.spawn(network_policies.follow(ours(client, namespace), changed.clone()));
+    for following in events.follow(&api(client, namespace)) {
+        set.spawn(following);
+    }
+    set.spawn(deployments.follow(ours(client, namespace), Some(changed.clone())));
+    set.spawn(services.follow(ours(client, namespace), Some(changed.clone())));
+    set.spawn(service_accounts.follow(ours(client, namespace), Some(changed.clone())));
+    set.spawn(disruption_budgets.follow(ours(client, namespace), Some(changed.clone())));
+    set.spawn(network_policies.follow(ours(client, namespace), Some(changed.clone())));
     let all_claims = Watched::<PersistentVolumeClaim> {
         api: api(client, namespace),
         config: watcher::Config::default(),
         service: |claim| Some(ServiceKey::of(claim)),
         trim: |_| {},
     };
-    set.spawn(claims.follow(all_claims, changed.clone()));
+    set.spawn(claims.follow(all_claims, Some(changed.clone())));
     let engines = Watched {
         api: api(client, namespace),
         config: watcher::Config::default().labels(&format!("app.kubernetes.io/name={ENGINE_APP}")),
         service: service_of_pod,
         trim: trim_pod,
     };
-    set.spawn(pods.follow(engines, changed.clone()));
+    set.spawn(pods.follow(engines, Some(changed.clone())));
     set
 }
 

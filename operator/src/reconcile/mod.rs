@@ -34,7 +34,7 @@ pub use apply::{Applied, ApplyError};
 pub use build::{Children, build};
 pub use likeness::Written;
 pub use observe::{Caches, ObserveError, Observed, observe, observe_now};
-pub use pod_events::PodEvents;
+pub use pod_events::{EventCaches, PodEvents};
 pub use progress::{ASK_INTERVAL, Asked, Heard, Progress};
 pub use report::ReportError;
 pub use source::{Credentials, Download, Source};
@@ -195,8 +195,8 @@ async fn finish(
     mut applied: Applied,
     view: View,
 ) -> Result<Reconciled, ReconcileError> {
-    let (client, pods) = (&ctx.client, &applied.pods);
-    applied.coming = ctx.asked.of_coming(client, pods).await;
-    applied.started = ctx.asked.of_started(client, service, pods).await;
+    let (events, pods) = (&ctx.caches.events, &applied.pods);
+    applied.coming = ctx.asked.of_coming(events, pods).await;
+    applied.started = ctx.asked.of_started(events, service, pods).await;
     Ok(report::report(ctx, service, &applied, view).await?)
 }

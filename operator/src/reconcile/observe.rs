@@ -17,7 +17,7 @@ use kube::{Api, Client, Resource, core::DeserializeGuard};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::cache::{Cache, ServiceKey};
-use crate::reconcile::Settings;
+use crate::reconcile::{EventCaches, Settings};
 
 /// What watches have shown of every kind that belongs to services; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub struct Caches {
     pub claims: Cache<PersistentVolumeClaim>,
     /// The engine's pods.
     pub pods: Cache<Pod>,
+    /// What events say of pods.
+    pub events: EventCaches,
 }
 
 /// What is in the cluster under the names of one service.
@@ -79,6 +81,8 @@ impl Caches {
             network_policies,
             claims,
             pods,
+            // A courtesy, which is not waited for.
+            events: _,
         } = self;
         deployments.complete().await;
         services.complete().await;

@@ -2,12 +2,24 @@
 //! image took.
 
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt, runtime::watcher};
 
-/// Events of one pod that are read.
-const EVENTS_MAX: u32 = 100;
+use crate::cache::{Cache, ServiceKey, Watched};
+
 /// Reasons of events that say why a pod's containers are not created.
-const TROUBLE: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
+const TROUBLE: [&str; 2] = ["FailedMount", "FailedAttachVolume"];
+/// What is watched of the events of all pods. The API server has no index of events, so that a list for one pod is one of all;
+/// containers are named, as others pull images, too.
+const SELECTORS: [&str; 4] = [
+    "involvedObject.kind=Pod,reason=FailedMount",
+    "involvedObject.kind=Pod,reason=FailedAttachVolume",
+    "involvedObject.kind=Pod,reason=Pulled,involvedObject.fieldPath=spec.initContainers{download}",
+    "involvedObject.kind=Pod,reason=Pulled,involvedObject.fieldPath=spec.containers{engine}",
+];
+
+/// What watches have shown of events, by pod; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct EventCaches([Cache<Event>; SELECTORS.len()]);
 
 /// What the events of a pod say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,24 +30,60 @@ pub struct PodEvents {
     pub image_pull_seconds: Option<f64>,
 }
 
-impl PodEvents {
-    /// Reads the events of `pod`. Events are a courtesy: if they cannot be read, there are none.
-    pub(super) async fn of(client: &Client, pod: &Pod) -> Self {
-        let namespace = pod.namespace().unwrap_or_default();
-        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let field = format!("involvedObject.uid={}", pod.uid().unwrap_or_default());
-        let events = api
-            .list(&ListParams::default().fields(&field).limit(EVENTS_MAX))
-            .await;
-        match events {
-            Ok(list) => Self::from_events(&list.items),
-            Err(error) => {
-                tracing::debug!(%error, pod = pod.name_any(), "events could not be read");
-                Self::default()
+impl EventCaches {
+    /// What keeps up with them for ever, one future for each kind of event. Nobody is told of changes: a service whose pods
+    /// are on their way is looked at again and again.
+    pub fn follow(&self, api: &Api<Event>) -> impl Iterator<Item = impl Future<Output = ()> + use<>> {
+        let caches = self.0.clone().into_iter().zip(SELECTORS);
+        caches.map({
+            let api = api.clone();
+            move |(cache, selector)| {
+                let watched = Watched {
+                    api: api.clone(),
+                    config: watcher::Config::default().fields(selector),
+                    service: of_pod,
+                    trim,
+                };
+                cache.follow(watched, None)
             }
-        }
+        })
     }
 
+    /// What is known of `pod`. Events are a courtesy: if none came, there are none.
+    pub(super) fn of(&self, pod: &Pod) -> PodEvents {
+        let key = key(pod.namespace(), pod.uid());
+        let events = self.0.iter().flat_map(|cache| cache.of(&key));
+        PodEvents::from_events(&events.collect::<Vec<_>>())
+    }
+}
+
+/// Events are kept by the pod that they are about, in whose key its uid has the place of a service's name.
+fn of_pod(event: &Event) -> Option<ServiceKey> {
+    let about = &event.involved_object;
+    Some(key(about.namespace.clone(), about.uid.clone()))
+}
+
+fn key(namespace: Option<String>, uid: Option<String>) -> ServiceKey {
+    ServiceKey {
+        namespace: namespace.unwrap_or_default(),
+        name: uid.unwrap_or_default(),
+    }
+}
+
+/// Only what is read stays: there may be many events of other people's pods.
+fn trim(event: &mut Event) {
+    let whole = std::mem::take(event);
+    event.metadata.name = whole.metadata.name;
+    event.metadata.namespace = whole.metadata.namespace;
+    event.metadata.resource_version = whole.metadata.resource_version;
+    event.involved_object.namespace = whole.involved_object.namespace;
+    event.involved_object.uid = whole.involved_object.uid;
+    event.reason = whole.reason;
+    event.message = whole.message;
+    event.last_timestamp = whole.last_timestamp;
+}
+
+impl PodEvents {
     fn from_events(events: &[Event]) -> Self {
         let message = |event: &Event| event.message.clone().unwrap_or_default();
         let is = |event: &&Event, reasons: &[&str]| {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,12 +14,12 @@ use candela_crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    pod_events::PodEvents,
+    pod_events::{EventCaches, PodEvents},
     readiness::{is_leaving, is_ready, waits_for_volumes},
 };
 use crate::http;
@@ -61,9 +61,11 @@ pub struct Heard {
     pub events: PodEvents,
 }
 
-/// What was heard of pods on their way (`false`) and of ready ones (`true`), by their uid, and when.
+/// What pods on their way (`false`) and ready ones (`true`) said, by their uid, and when.
 #[derive(Debug, Default)]
-pub struct Asked(Mutex<HashMap<(String, bool), (Instant, Heard)>>);
+pub struct Asked(Mutex<Answers>);
+
+type Answers = HashMap<(String, bool), (Instant, Option<Progress>)>;
 
 impl Progress {
     /// Whole steps that are done, such as `45%`; `None` while it is unknown how much there is.
@@ -76,61 +78,59 @@ impl Progress {
 
 impl Asked {
     /// Of the newest pod that is on its way to being ready.
-    pub(super) async fn of_coming(&self, client: &Client, pods: &[Pod]) -> Heard {
+    pub(super) async fn of_coming(&self, events: &EventCaches, pods: &[Pod]) -> Heard {
         let mut pods = pods.iter();
-        match pods.find(|pod| !is_ready(pod) && !is_leaving(pod)) {
-            Some(pod) => self.of(client, pod, waits_for_volumes(pod)).await,
-            None => Heard::default(),
+        let Some(pod) = pods.find(|pod| !is_ready(pod) && !is_leaving(pod)) else {
+            return Heard::default();
+        };
+        Heard {
+            progress: self.of(pod).await,
+            events: match waits_for_volumes(pod) {
+                true => events.of(pod),
+                false => PodEvents::default(),
+            },
         }
     }
 
     /// Of the newest pod that is ready, if `service` does not say yet what its start cost.
     pub(super) async fn of_started(
         &self,
-        client: &Client,
+        events: &EventCaches,
         service: &InferenceService,
         pods: &[Pod],
     ) -> Heard {
         match pods.iter().find(|pod| is_ready(pod)) {
-            // Its events are read once: they do not change any more.
-            Some(pod) if is_unmeasured(service, pod) => {
-                let with_events = known(service, pod).is_none();
-                self.of(client, pod, with_events).await
-            }
+            Some(pod) if is_unmeasured(service, pod) => Heard {
+                progress: self.of(pod).await,
+                events: events.of(pod),
+            },
             _ => Heard::default(),
         }
     }
 
-    async fn of(&self, client: &Client, pod: &Pod, with_events: bool) -> Heard {
+    async fn of(&self, pod: &Pod) -> Option<Progress> {
         let key = (pod.uid().unwrap_or_default(), is_ready(pod));
         let now = Instant::now();
-        if let Some((at, heard)) = self.lock().get(&key)
+        if let Some((at, said)) = self.lock().get(&key)
             && now.duration_since(*at) < ASK_INTERVAL
         {
-            return heard.clone();
+            return said.clone();
         }
         let progress = async {
             let asked = http::send(address(pod)?, "/progress", None, None);
             let answer = timeout(ANSWER_TIMEOUT, asked).await.ok()?.ok()?;
             serde_json::from_value(answer.body).ok()
         };
-        let events = async {
-            match with_events {
-                true => PodEvents::of(client, pod).await,
-                false => PodEvents::default(),
-            }
-        };
-        let (progress, events) = tokio::join!(progress, events);
-        let heard = Heard { progress, events };
+        let said: Option<Progress> = progress.await;
         let mut asked = self.lock();
         if asked.len() >= REMEMBERED_MAX {
             asked.clear();
         }
-        asked.insert(key, (now, heard.clone()));
-        heard
+        asked.insert(key, (now, said.clone()));
+        said
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, bool), (Instant, Heard)>> {
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -273,3 +273,26 @@ async fn changes_of_reason_are_told_as_events() {
     let events = fake.all("Event");
     assert_eq!(events.len(), 3, "Valid, Loading, Serving: {events:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_kubelets_events_say_what_the_image_took() {
+    let fake = Fake::default();
+    store(&fake, &spec(1, false));
+    run(&fake, "engine:1").await;
+    run_pods(&fake);
+    let pod = fake.all("Pod").remove(0);
+    for (name, container, seconds) in [("ours", "engine", 1.5), ("other", "sidecar", 7.0)] {
+        let about = json!({
+            "kind": "Pod", "namespace": "team-a", "name": pod["metadata"]["name"],
+            "uid": pod["metadata"]["uid"], "fieldPath": format!("spec.containers{{{container}}}"),
+        });
+        let note = format!("Successfully pulled image \"i\" in {seconds}s (9s including waiting).");
+        let event = json!({
+            "metadata": {"name": name}, "regarding": about, "reason": "Pulled", "note": note,
+        });
+        fake.put("Event", event, "kubelet");
+    }
+    run(&fake, "engine:1").await;
+    let status = fake.get("InferenceService", "demo").unwrap()["status"].clone();
+    assert_eq!(status["coldStart"]["imagePullSeconds"], 1.5, "{status}");
+}

@@ -25,6 +25,8 @@ GROUP = f"/apis/inference.candela.dev/v1alpha1/namespaces/{NAMESPACE}/inferences
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 REST_SECONDS = 60
+# Services without an operator, made for comparison.
+PLAIN_SERVICES = 400
 PATIENCE_SECONDS = 3600
 
 
@@ -175,6 +177,29 @@ def create(cluster, count, threads):
     return asked
 
 
+def plain_services_per_second(cluster, threads):
+    """How fast this API server makes Services, which get an address each, for whoever asks: what bounds the operator as well."""
+    names = queue.Queue()
+    for number in range(PLAIN_SERVICES):
+        names.put(f"plain{number:04}")
+    path = f"/api/v1/namespaces/{NAMESPACE}/services"
+
+    def work():
+        while True:
+            try:
+                name = names.get_nowait()
+            except queue.Empty:
+                return
+            cluster.ask("POST", path, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                                       "spec": {"ports": [{"port": 80}], "selector": {"app": name}}})
+
+    began = time.monotonic()
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    [worker.start() for worker in workers]
+    [worker.join() for worker in workers]
+    return PLAIN_SERVICES / (time.monotonic() - began)
+
+
 def until(what, look, seconds=PATIENCE_SECONDS):
     """Waits until `look` is true; prints how far it is meanwhile."""
     started = said = time.monotonic()
@@ -269,6 +294,7 @@ def measure(arguments, kubeconfig):
         "cpu_seconds": operator.cpu_seconds() - cpu,
     }
     operator.end()
+    result["plain_services_per_second"] = plain_services_per_second(cluster, 16)
     return result
 
 

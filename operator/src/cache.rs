@@ -30,6 +30,9 @@ const PAGE: u32 = 100;
 /// Lists of different kinds are spread over this much more.
 const RELIST_SPREAD: Duration = Duration::from_secs(10 * 60);
 
+/// The API server no longer has the version that a watch was to go on from.
+const EXPIRED: u16 = 410;
+
 /// The service that an object belongs to: its namespace and its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
@@ -138,6 +141,11 @@ where
                     object.managed_fields_mut().clear();
                     trim(object);
                 }),
+                // A quiet watch has grown older than what the API server keeps. A list follows, and nothing is lost.
+                Err(watcher::Error::WatchError(status)) if status.code == EXPIRED => {
+                    tracing::debug!(kind = &*K::kind(&()), "the watch begins anew");
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, kind = &*K::kind(&()), "watch failed");
                     continue;

@@ -95,14 +95,11 @@ chart() {
 }
 
 # The engine for GPUs, as far as a machine without one goes: it compiles, kernels included, and on machines that a driver of the tests plays
-# the program says what is missing. In the profile of `make cuda`, whose artifacts it takes.
+# the program says what is missing. Of the whole workspace, so that all but what knows of CUDA is taken from the sections before.
 cuda() {
-    local host
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    local build=(--release --locked --target "$host" --target-dir "$CARGO_TARGET_DIR/gpu")
-    local packages=(--package candela-engine --package candela-cuda --features candela-engine/cuda)
-    tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --example devices -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --example devices
+    local selected=(--locked --workspace --features candela-engine/cuda)
+    tests/setup/cuda.sh cargo clippy "${selected[@]}" --all-targets -- -D warnings &&
+        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --example devices
 }
 
 cluster() {

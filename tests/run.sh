@@ -104,6 +104,14 @@ chart() {
     tests/chart/run.sh "$CANDELA_PROGRAMS"
 }
 
+# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included, and on machines that a driver of the tests plays
+# the program says what is missing. Of the whole workspace, so that all but what knows of CUDA is taken from the sections before.
+cuda() {
+    local selected=(--locked --workspace --features candela-engine/cuda)
+    tests/setup/cuda.sh cargo clippy "${selected[@]}" --all-targets -- -D warnings &&
+        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --example devices
+}
+
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
@@ -122,6 +130,7 @@ section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace --no-fail-fast
 section hub tests/hub/run.sh
 section bench tests/bench/run.sh --self-test
+section cuda cuda
 section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")

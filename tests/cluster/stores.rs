@@ -53,7 +53,12 @@ pub(crate) fn are_downloaded_from(cluster: &Cluster<'_>) -> anyhow::Result<()> {
     let of_host = json!({address(REGISTRY_PORT).to_string(): {"auth": BASIC}});
     let config = json!({"auths": of_host}).to_string();
     let config = json!({".dockerconfigjson": config});
-    secret(cluster, "registry", "kubernetes.io/dockerconfigjson", &config)?;
+    secret(
+        cluster,
+        "registry",
+        "kubernetes.io/dockerconfigjson",
+        &config,
+    )?;
     let bucket = json!({
         "model": {"uri": format!("s3://{BUCKET}/{PREFIX}"), "secretRef": {"name": "bucket"}},
         "engine": {"env": [

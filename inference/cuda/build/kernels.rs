@@ -84,7 +84,7 @@ struct Job<'a> {
 fn flags(architectures: &str) -> Result<Vec<String>, String> {
     let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
     for architecture in architectures.split_whitespace() {
-        let number = architecture.trim_end_matches(|letter| matches!(letter, 'a' | 'f'));
+        let number = architecture.trim_end_matches(['a', 'f']);
         if !matches!(number.parse::<u32>(), Ok(80..)) {
             return Err(format!(
                 "CANDELA_CUDA_ARCHITECTURES has {architecture:?}; it takes compute capabilities from 8.0 on \

@@ -283,7 +283,7 @@ fn tokenizer_bombs_are_refused() {
 
 #[test]
 fn no_number_in_a_configuration_makes_loading_panic() {
-    use candela_engine::model::{LoadProgress, load, open};
+    use candela_engine::model::{Device, LoadProgress, load, open};
     let config: Map<String, Value> =
         serde_json::from_slice(&fs::read(demo("config.json")).unwrap()).unwrap();
     let hostile = [
@@ -309,7 +309,7 @@ fn no_number_in_a_configuration_makes_loading_panic() {
             config[key] = value.clone();
             model.write("config.json", serde_json::to_vec(&config).unwrap());
             let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                drop(load(&files, &flags, &LoadProgress::default()));
+                drop(load(&files, Device::Cpu, &flags, &LoadProgress::default()));
             }));
             assert!(loaded.is_ok(), "{key}: {value}");
         }

@@ -141,8 +141,10 @@ fn a_gpu_chooses_the_image_and_a_rollout_without_a_spare() {
     let cpu = children(&json!({"model": model}));
     let gpu = children(&json!({"model": model, "resources": {"limits": {"nvidia.com/gpu": 1}}}));
     let none = children(&json!({"model": model, "resources": {"limits": {"nvidia.com/gpu": 0}}}));
-    let claim = children(&json!({"model": model, "resources": {"claims": [{"name": "gpu"}]},
-        "pod": {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]}}));
+    let claim = children(
+        &json!({"model": model, "resources": {"claims": [{"name": "gpu"}]},
+        "pod": {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]}}),
+    );
     let half = children(&json!({"model": model, "rollout": {"maxSurge": 0}}));
     for (children, image, pods) in [
         (&cpu, "engine:cpu", (1, 0)),

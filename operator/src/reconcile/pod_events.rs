@@ -33,7 +33,10 @@ pub struct PodEvents {
 impl EventCaches {
     /// What keeps up with them for ever, one future for each kind of event. Nobody is told of changes: a service whose pods
     /// are on their way is looked at again and again.
-    pub fn follow(&self, api: &Api<Event>) -> impl Iterator<Item = impl Future<Output = ()> + use<>> {
+    pub fn follow(
+        &self,
+        api: &Api<Event>,
+    ) -> impl Iterator<Item = impl Future<Output = ()> + use<>> {
         let caches = self.0.clone().into_iter().zip(SELECTORS);
         caches.map({
             let api = api.clone();

@@ -1,0 +1,102 @@
+// The parameters of every kernel: one struct each, as the Rust side mirrors it (`#[repr(C)]`). Shapes are `[rows, columns]`, row-major;
+// `T` is the type in the kernel's name. Counts that are the same at every replay of a graph stand here; what changes from step to
+// step (positions, slots, lengths, tables, sampling parameters) is in the memory that is pointed to.
+#pragma once
+
+#include <cstdint>
+
+// Positions that a KV block holds, and the slot of a token whose key and value are not kept.
+constexpr uint32_t BLOCK_TOKENS = 32;
+constexpr uint32_t NO_SLOT = 0xffffffffu;
+
+// `gather_T`: out[i] = matrix[ids[i]] · scale, rounded once; scale 1 copies. A row that the matrix does not have comes out NaN.
+// Grid (rows), blocks of 256.
+struct Gather {
+    const void* matrix;     // [matrix_rows, width]
+    const uint32_t* ids;    // [rows]
+    void* out;              // [rows, width]
+    uint32_t matrix_rows;
+    uint32_t width;
+    float scale;
+};
+
+// `rms_norm_T`: out = x / sqrt(mean(x²) + eps) · weight; may be in place. Grid (rows), blocks of 256, width · sizeof(T) bytes of shared
+// memory. With `groups` > 1 a row has several parts of `width` numbers side by side, each normed alone: grid (rows, groups).
+struct RmsNorm {
+    const void* x;          // [rows, x_stride]
+    const float* weight;    // [width], Gemma's 1 added
+    void* out;              // [rows, out_stride]
+    uint32_t width;
+    uint32_t x_stride;
+    uint32_t out_stride;
+    float eps;
+    uint32_t weight_in_f32; // 1: rounded once; 0: rounded before it meets the weight
+};
+
+// `layer_norm_T`: out = (x − mean) / sqrt(variance + eps) · weight + bias, rounded once. As `rms_norm_T`.
+struct LayerNorm {
+    const void* x;          // [rows, width]
+    const float* weight;    // [width]
+    const float* bias;      // [width]
+    void* out;              // [rows, width]
+    uint32_t width;
+    float eps;
+};
+
+// `residual_T`: sum = x + norm_y(y) · scale, out = norm_sum(sum); either norm may be missing (null weight), and with the second `out`.
+// `sum` may be `x`. Grid (rows), blocks of 256, width · sizeof(T) bytes of shared memory.
+struct Residual {
+    const void* x;          // [rows, width]
+    const void* y;          // [rows, width]
+    const float* y_weight;  // [width] or null
+    const float* weight;    // [width] or null
+    void* sum;              // [rows, width]
+    void* out;              // [rows, width] or null
+    uint32_t width;
+    float scale;
+    float eps;
+    uint32_t weight_in_f32;
+};
+
+// `heads_T`: of a product's rows (queries, keys, values) the queries normed and turned to `queries`, the keys normed and turned and the
+// values to the cache. Grid (rows, (heads + 2 · kv_heads) / 4 rounded up), blocks of 128. Norms of all heads together are not made
+// here: run `rms_norm_T` on the product first. head_dim even, at most 256.
+struct Heads {
+    const void* product;        // [rows, (heads + 2 · kv_heads) · head_dim]
+    const uint32_t* positions;  // [rows]
+    const uint32_t* slots;      // [rows] block · 32 + offset, or NO_SLOT
+    const float* table;         // [context, rotary_dim]: cosines, then sines
+    const float* q_weight;      // [head_dim] or null
+    const float* k_weight;      // [head_dim] or null
+    void* queries;              // [rows, heads, head_dim]
+    void* cache;                // [blocks, 2, kv_heads, 32, head_dim]: keys, then values
+    uint64_t slot_count;        // 32 · blocks
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t rotary_dim;        // numbers of a head that turn; 0: none
+    uint32_t interleaved;       // 1: number 2i turns with 2i + 1; 0: i with i + rotary_dim / 2
+    uint32_t weight_in_f32;
+    float eps;
+};
+
+// `gated_T`: out = activation(gate) · up. Grid (rows, width / (256 · 16 / sizeof(T)) rounded up), blocks of 256.
+struct Gated {
+    const void* x;          // [rows, 2 · width]: gate, then up
+    void* out;              // [rows, width]
+    uint32_t width;
+    uint32_t activation;    // 0 silu, 1 gelu, 2 gelu by tanh, 3 relu
+};
+
+// `activate_T`, `scale_T`, `add_bias_T`, `add_T`, `narrow_T` (from f32), `widen_T` (to f32), `logits_scale`: number by number. May be in
+// place where the types are one. Grid (count / (256 · 8) rounded up), blocks of 256.
+struct Elementwise {
+    const void* x;          // [count]
+    const void* y;          // add_bias_T: [width]; add_T: [count]; else unused
+    void* out;              // [count]
+    uint64_t count;
+    uint32_t width;         // of a bias
+    uint32_t activation;    // of activate_T, as above
+    float factor;           // scale_T; add_T: x + y · factor; logits_scale: what x is divided by
+    float softcap;          // logits_scale: cap · tanh(x / cap); 0: none
+};

@@ -100,3 +100,76 @@ struct Elementwise {
     float factor;           // scale_T; add_T: x + y · factor; logits_scale: what x is divided by
     float softcap;          // logits_scale: cap · tanh(x / cap); 0: none
 };
+
+// One sequence's part in a step, as the attention sees it: its queries are rows cu_seqlens_q[s] .. cu_seqlens_q[s + 1] of the batch, the
+// last of its seqlens_k[s] tokens, all of which have their keys and values in the cache. Unused places of a graph's bucket are sequences
+// with one query and no tokens; their rows come out as zeros.
+struct Sequences {
+    const uint32_t* cu_seqlens_q;   // [count + 1]
+    const uint32_t* seqlens_k;      // [count]
+    const uint32_t* block_tables;   // [count, table_width]
+    uint32_t count;
+    uint32_t table_width;
+};
+
+// How the scores are made, of every attention kernel.
+struct Scores {
+    float scale;
+    float softcap;      // cap · tanh(score / cap); 0: none
+    uint32_t window;    // positions a token sees, itself included; 0: all
+    uint32_t causal;    // 0: a token sees its whole sequence
+};
+
+// What the attention of a step is made of, in device memory, made by `attention_plan` and the same for all layers of one window.
+struct Plan {
+    uint32_t* first_item;   // [sequences + 1]: where a sequence's splits begin in `items`; the last is their count
+    uint32_t* items;        // [sequences · splits_max]: the sequences' splits, each as its sequence
+    uint32_t* first_tile;   // [sequences + 1]: the same for tiles of prefill
+};
+
+// `attention_plan`: sequences with one query are decoded, in splits of `split_tokens` tokens, or of so many more that there are no more
+// than `splits_max`; those with several queries are done in tiles of `tile_rows` queries. Both depend on the sequence alone. Grid (1),
+// blocks of 256.
+struct AttentionPlan {
+    Sequences sequences;
+    Plan plan;
+    uint32_t window;
+    uint32_t split_tokens;  // a multiple of 32
+    uint32_t splits_max;
+    uint32_t tile_rows;     // rows of the prefill kernel: 128 for head_dim <= 128, else 64
+};
+
+// `attention_decode_D_T` (T bf16 or f16; D the head_dim), then `attention_join_T`. Any grid (x): blocks take splits in turn, so as many as
+// fit the device; z: groups of query heads beyond 16. Blocks of 128. `attention_join_T`: grid (sequences, heads), blocks of 128.
+struct AttentionDecode {
+    Sequences sequences;
+    Scores scores;
+    Plan plan;
+    const void* queries;    // [rows, heads, head_dim]
+    const void* cache;      // [blocks, 2, kv_heads, 32, head_dim]
+    void* out;              // [rows, heads, head_dim]
+    float* partial;         // [sequences · splits_max, heads, head_dim]: sums of values
+    float* partial_state;   // [sequences · splits_max, heads, 2]: greatest score (in powers of two), sum of weights
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t split_tokens;
+    uint32_t splits_max;
+};
+
+// `attention_prefill_D_T` (T bf16 or f16): grid (tiles, heads), tiles as many as `attention_plan` can make: rows / tile_rows + sequences;
+// blocks of 128; PREFILL_SHARED_D bytes of shared memory (see `attention_prefill.cu`).
+// `attention_plain_T`: any head_dim up to 256 and f32 too, without tensor cores; all sequences, those with one query too where `single`
+// is 1. Grid (rows, heads / 4 rounded up), blocks of 128.
+struct AttentionPrefill {
+    Sequences sequences;
+    Scores scores;
+    Plan plan;              // not for attention_plain_T
+    const void* queries;    // [rows, heads, head_dim]
+    const void* cache;      // [blocks, 2, kv_heads, 32, head_dim]
+    void* out;              // [rows, heads, head_dim]
+    uint32_t heads;
+    uint32_t kv_heads;
+    uint32_t head_dim;
+    uint32_t single;
+};

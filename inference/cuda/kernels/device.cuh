@@ -16,6 +16,12 @@
         __VA_ARGS__;                                                                                                      \
     }
 #define SHARED(T, name, count) __shared__ __align__(16) T name[count]
+// 2^x, within 2 units in the last place; 0 where that is below the least normal number.
+__device__ inline float power_of_2(float x) {
+    float out;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+    return out;
+}
 #define DYNAMIC_SHARED(T, name)                                                                                           \
     extern __shared__ __align__(128) unsigned char dynamic_shared[];                                                      \
     T* name = reinterpret_cast<T*>(dynamic_shared)
@@ -31,6 +37,7 @@
 #define SHARED(T, name, count)                                                                                            \
     static const char name##_key = 0;                                                                                     \
     T* const name = static_cast<T*>(software::static_shared(&name##_key, sizeof(T) * (count)))
+inline float power_of_2(float x) { return std::exp2(x); }
 #define DYNAMIC_SHARED(T, name) T* name = static_cast<T*>(software::dynamic_shared())
 
 #endif

@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${XDG_CACHE_HOME:-$HOME/.cache}/candela/kernel-tests
 mkdir -p "$out"
-g++ -std=c++20 -O2 -Wall -Wextra -Werror -o "$out/kernels" "$here"/*.cpp -ldl
+g++ -std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object -o "$out/kernels" "$here"/*.cpp -ldl
 if [ "${1:-}" = --gpu ]; then
     CANDELA_KERNELS=$2 exec "$out/kernels" "${@:3}"
 fi

@@ -173,3 +173,55 @@ struct AttentionPrefill {
     uint32_t head_dim;
     uint32_t single;
 };
+
+// A row of logits whose next token is drawn; [rows] in device memory, written by the host for each step.
+struct SamplingRow {
+    float temperature;          // 0: the greatest logit
+    float top_p;                // 1: all
+    float min_p;                // 0: all
+    uint32_t top_k;             // 0: all
+    uint64_t uniform;           // 53 random bits: the row's place in [0, 1), not used where temperature is 0
+    uint32_t mask;              // index of its set of allowed tokens, or ALL_ALLOWED
+    uint32_t first_edit;        // its edits: first_edit .. first_edit + edits
+    uint32_t edits;
+    float repetition_penalty;
+    float frequency_penalty;
+    float presence_penalty;
+};
+constexpr uint32_t ALL_ALLOWED = 0xffffffffu;
+// Among a step's sampled tokens: the row's logits are not numbers, or none is allowed.
+constexpr uint32_t NO_TOKEN = 0xffffffffu;
+
+// What is done to one logit of a row before it is sampled; no token stands twice in a row's list.
+struct Edit {
+    uint32_t token;
+    uint32_t kind;              // bits: 1 banned, 2 seen in prompt or answer (penalties apply)
+    float bias;
+    uint32_t count;             // how often the answer has it
+};
+
+// `edit_logits`: bans, biases and penalties, as the CPU's sampler does them; the logits as they were go to `kept`. `restore_logits` puts
+// them back. Grid (rows), blocks of 256.
+// `sample`: the rows' tokens, exactly as the CPU draws them (see `sampling.cuh`). Grid (rows), blocks of 1024.
+struct Sampling {
+    float* logits;              // [rows, vocab]
+    const SamplingRow* rows;    // [rows]
+    const Edit* edits;
+    float* kept;                // as many as edits
+    const uint32_t* masks;      // [sets, (vocab + 31) / 32], bit token % 32 of word token / 32
+    uint32_t* tokens;           // [rows]
+    uint32_t vocab;
+};
+
+// `token_logprobs`: of a token of each row, by the log-softmax of the row's logits. Grid (rows), blocks of 1024.
+struct Logprobs {
+    const float* logits;        // [rows, vocab]
+    const uint32_t* tokens;     // [rows]
+    const uint32_t* tops;       // [rows]: how many of the likeliest tokens, at most `top_max`; NO_TOKEN: the row is left out
+    float* logprobs;            // [rows]; not a number where the row has no softmax
+    uint32_t* ranks;            // [rows]: how many logits are as great
+    uint32_t* top_tokens;       // [rows, top_max], the likeliest first, of equals the smaller id
+    float* top_logprobs;        // [rows, top_max]
+    uint32_t vocab;
+    uint32_t top_max;           // at most 1024
+};

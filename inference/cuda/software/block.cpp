@@ -72,7 +72,10 @@ struct Warp {
 struct Block {
     std::vector<Thread> threads;
     std::vector<Warp> warps;
+    // The order that threads take turns in. So many go on together as long as one of them can: a warp runs ahead of the others as far
+    // as it gets, or all go side by side.
     std::vector<unsigned> order;
+    size_t stride = WARP;
     unsigned live = 0, waiting = 0, counted = 0, counted_result = 0;
     const void* arguments = nullptr;
     void* scheduler = nullptr;
@@ -122,6 +125,7 @@ void* fresh_stack(unsigned thread) {
 std::vector<unsigned> thread_order(unsigned count) {
     std::vector<unsigned> order(count);
     std::iota(order.begin(), order.end(), 0u);
+    block.stride = WARP;
     const char* asked = std::getenv("SOFTWARE_DEVICE_ORDER");
     if (asked == nullptr || std::strcmp(asked, "forward") == 0) return order;
     if (std::strcmp(asked, "backward") == 0) {
@@ -129,6 +133,7 @@ std::vector<unsigned> thread_order(unsigned count) {
     } else {
         std::mt19937 random(static_cast<unsigned>(std::atoi(asked)));
         std::shuffle(order.begin(), order.end(), random);
+        block.stride = count;
     }
     return order;
 }
@@ -151,6 +156,19 @@ void release_barrier() {
          block.threads.size());
 }
 
+// Each of these threads until it waits; false if all do already.
+bool run_ready(size_t from, size_t to) {
+    bool ran = false;
+    for (size_t place = from; place < to; ++place) {
+        Thread& it = block.threads[block.order[place]];
+        if (it.state != State::Ready) continue;
+        ran = true;
+        running.thread = &it;
+        software_switch(&block.scheduler, it.stack);
+    }
+    return ran;
+}
+
 void run_block() {
     for (unsigned thread = 0; thread < block.threads.size(); ++thread) {
         Thread& it = block.threads[thread];
@@ -166,13 +184,8 @@ void run_block() {
     std::memset(block.dynamic.data(), POISON, block.dynamic.size());
     while (block.live > 0) {
         bool ran = false;
-        for (unsigned thread : block.order) {
-            Thread& it = block.threads[thread];
-            if (it.state != State::Ready) continue;
-            ran = true;
-            running.thread = &it;
-            software_switch(&block.scheduler, it.stack);
-        }
+        for (size_t from = 0; from < block.order.size(); from += block.stride)
+            while (run_ready(from, std::min(from + block.stride, block.order.size()))) ran = true;
         if (ran) continue;
         if (block.waiting != block.live) report_deadlock();
         release_barrier();

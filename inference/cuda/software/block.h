@@ -1,8 +1,8 @@
 // Blocks of threads on the processor: a launch runs block after block, a block's threads as fibers that take turns at barriers
 // and warp operations. What CUDA C++ itself offers to kernels stands in `device.h`; this is what it is made of.
 //
-// A thread runs until it waits. Which one runs next is the launch's order: forward, backward, or shuffled by a seed
-// (`SOFTWARE_DEVICE_ORDER`). Results must not depend on it: one that does is a race.
+// A thread runs until it waits. Which one runs next is the launch's order (`SOFTWARE_DEVICE_ORDER`): forward or backward, a warp as far
+// as it gets before the next, or all threads shuffled by a seed. Results must not depend on it: one that does is a race.
 #pragma once
 
 #include <cstddef>

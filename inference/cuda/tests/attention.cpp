@@ -229,6 +229,7 @@ template <class T> void heads_to_cache(uint32_t dim, uint32_t rotary, bool inter
     std::string what = ::name_of<T>() + " heads of " + std::to_string(dim) + ", " + std::to_string(rotary) + " turned";
     float tolerance = normed ? 3 * STEP<T> + 1e-5f : STEP<T> * 0.01f;
     check_close(queries.read(), expected, tolerance, tolerance, what);
+    check_mostly(queries.read(), expected, sizeof(T) == 2 ? 0.97f : 0.0f, what);
     check_close(cache.read(), in_cache, tolerance, tolerance, what + ": cache");
 }
 

@@ -131,6 +131,13 @@ void check_close(const std::vector<T>& seen, const std::vector<float>& expected,
     }
 }
 
+// At least `share` of them are the expected ones to the last bit: roundings are where they should be.
+template <class T> void check_mostly(const std::vector<T>& seen, const std::vector<float>& expected, float share, const std::string& what) {
+    size_t same = 0;
+    for (size_t at = 0; at < expected.size() && at < seen.size(); ++at) same += widen(seen[at]) == expected[at];
+    check(float(same) >= share * float(expected.size()), what + ": only " + std::to_string(same) + " of " + std::to_string(expected.size()) + " are the same");
+}
+
 template <class T> void check_same(const std::vector<T>& seen, const std::vector<T>& expected, const std::string& what) {
     check(seen.size() == expected.size(), what + ": another count");
     for (size_t at = 0; at < expected.size() && at < seen.size(); ++at)

@@ -46,6 +46,10 @@ template <class T> std::vector<float> normed(const T* x, const std::vector<float
 // Sums differ in their last bits, after which numbers between two steps go either way: twice, where a weight comes behind.
 template <class T> constexpr float NORM_TOLERANCE = 2.5f * STEP<T> + 1e-5f;
 
+// Of those in 16 bits nearly all are the same to the last bit, where the roundings are.
+template <class T> constexpr float SAME_SHARE = 0.97f;
+template <> constexpr float SAME_SHARE<float> = 0.0f;
+
 template <class T> void rms_norms() {
     Random random(2);
     for (unsigned width : WIDTHS)
@@ -61,6 +65,7 @@ template <class T> void rms_norms() {
             for (unsigned row = 0; row < ROWS; ++row)
                 for (float number : normed(&x[row * stride], weight, 1e-6f, weight_in_f32)) expected.push_back(number);
             check_close(out.read(), expected, 1e-6f, NORM_TOLERANCE<T>, case_name<T>("rms_norm", width));
+            check_mostly(out.read(), expected, SAME_SHARE<T>, case_name<T>("rms_norm", width));
         }
 }
 
@@ -110,6 +115,7 @@ template <class T> void residuals() {
                 for (float number : normed(total.data(), weight, 1e-6f, false)) expected.push_back(number);
             }
             float absolute = of_y ? 2 * STEP<T> : 0;
+            check_mostly(sum.read(), sums, SAME_SHARE<T>, case_name<T>("residual's sum", width));
             check_close(sum.read(), sums, absolute, of_y ? NORM_TOLERANCE<T> : 0, case_name<T>("residual's sum", width));
             if (of_sum) check_close(out.read(), expected, absolute + 1e-6f, 2 * NORM_TOLERANCE<T>, case_name<T>("residual", width));
         }
@@ -140,6 +146,7 @@ template <class T> void gates() {
                     expected.push_back(rounded<T>(rounded<T>(activated(activation, gate)) * up));
                 }
             check_close(out.read(), expected, 1e-6f, 2 * STEP<T> + 2e-6f, case_name<T>("gated", width));
+            check_mostly(out.read(), expected, SAME_SHARE<T>, case_name<T>("gated", width));
         }
 }
 

@@ -1,5 +1,5 @@
 // Tests of what treats rows and numbers one by one: gather, norms, residual sums, gates, changes of type.
-#include "../kernels/arguments.cuh"
+#include "../../kernels/arguments.cuh"
 #include "gpu.h"
 
 namespace {

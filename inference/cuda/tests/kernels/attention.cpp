@@ -1,6 +1,6 @@
 // Tests of heads, cache and attention, against softmax in f64: ragged sequences, windows, caps, all head sizes, groups, block tables with
 // holes; and a batch against its members alone, bit for bit.
-#include "../kernels/arguments.cuh"
+#include "../../kernels/arguments.cuh"
 #include <algorithm>
 
 #include "gpu.h"

@@ -9,7 +9,7 @@ g++ -std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object -o "$out/kerne
 if [ "${1:-}" = --gpu ]; then
     CANDELA_KERNELS=$2 exec "$out/kernels" "${@:3}"
 fi
-LD_LIBRARY_PATH=$("$here/../software/build.sh")
+LD_LIBRARY_PATH=$("$here/../../software/build.sh")
 export LD_LIBRARY_PATH
 for order in forward backward 7; do
     echo "threads $order"

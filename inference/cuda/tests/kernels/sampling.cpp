@@ -1,6 +1,6 @@
 // Tests of drawing tokens: the same token as a plain sampler that follows the definition in `sampling.cuh`, bit for bit; the distribution;
 // log probabilities against f64.
-#include "../kernels/arguments.cuh"
+#include "../../kernels/arguments.cuh"
 
 #include <algorithm>
 #include <numeric>

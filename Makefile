@@ -6,12 +6,14 @@ SERVICES ?= 1000
 SOAK_MINUTES ?= 10
 NODES ?= 1
 
-.PHONY: demo test images bed soak fuzz slow-peers bench bench-stats bench-parts bench-instructions bench-operator help
+.PHONY: demo test images cuda images-gpu bed soak fuzz slow-peers bench bench-stats bench-parts bench-instructions bench-operator help
 
 help:
 	@echo 'make demo    serve docs/examples/demo.yaml on this machine and ask it a question'
 	@echo 'make test    run every test; on a bare Debian machine as root that includes a real Kubernetes'
 	@echo 'make images  build the container images of both programs'
+	@echo 'make cuda    build the engine for NVIDIA GPUs; needs no GPU, and brings the compiler'
+	@echo 'make images-gpu  build the container image of that engine'
 	@echo 'make fuzz    run every fuzz target, FUZZ_SECONDS each (600)'
 	@echo 'make slow-peers  what a good client sees beside a thousand slow ones'
 	@echo 'make bench   measure the engine beside vLLM and llama.cpp; BENCH="--quick" to see that it runs'
@@ -29,6 +31,13 @@ test:
 
 images:
 	@tests/setup/images.sh
+
+# The compiler takes 1.2 GB under CANDELA_CACHE. CANDELA_CUDA_ARCHITECTURES="90a" makes kernels for one kind of GPU, and faster.
+cuda:
+	@tests/setup/release.sh --cuda
+
+images-gpu:
+	@tests/setup/images.sh --gpu
 
 # Two targets at a time. Needs the nightly toolchain and a C++ compiler.
 fuzz:

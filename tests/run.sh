@@ -94,6 +94,17 @@ chart() {
     tests/chart/run.sh "$CANDELA_PROGRAMS"
 }
 
+# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included, and on machines that a driver of the tests plays
+# the program says what is missing. In the profile of `make cuda`, whose artifacts it takes.
+cuda() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    local build=(--release --locked --target "$host" --target-dir "$CARGO_TARGET_DIR/gpu")
+    local packages=(--package candela-engine --package candela-cuda --features candela-engine/cuda)
+    tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --example devices -- -D warnings &&
+        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --example devices
+}
+
 cluster() {
     cat "$logs/kubernetes"
     [ "$kubernetes_status" = 0 ] || return 1
@@ -112,6 +123,7 @@ section deny tests/setup/deny.sh
 section workspace cargo test --locked --workspace --no-fail-fast
 section hub tests/hub/run.sh
 section bench tests/bench/run.sh --self-test
+section cuda cuda
 section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")

@@ -18,7 +18,7 @@ use candela_engine::{
     },
     sampling::Logits,
 };
-use candela_flags::{ContextLength, Dtype, EngineFlags, KvBlocks, Quantization};
+use candela_flags::{ContextLength, Device, Dtype, EngineFlags, KvBlocks, Quantization};
 use clap::Parser;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
@@ -28,6 +28,9 @@ struct Arguments {
     /// Folder of the model, or its GGUF file
     #[arg(long)]
     model: String,
+    /// Device to compute on, as the engine's --device
+    #[arg(long, default_value_t = Device::Cpu)]
+    device: Device,
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     dtype: Dtype,
@@ -68,7 +71,8 @@ fn main() -> anyhow::Result<()> {
     flags.num_gpu_blocks_override = Some(KvBlocks::new(blocks as u64)?);
 
     let files = model::open(&flags.model)?;
-    let mut model = model::load(&files, &flags, &LoadProgress::default())?;
+    let device = model::open_device(arguments.device)?;
+    let mut model = model::load(&files, device, &flags, &LoadProgress::default())?;
     ensure!(
         longest <= model.max_model_len,
         "a prompt of {longest} tokens is longer than the model's {}",

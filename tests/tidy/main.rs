@@ -160,7 +160,11 @@ fn crates_depend_on_what_they_may() {
     for (package, never) in [
         (
             "candela-engine",
-            &["kube", "kube-core", "k8s-openapi", "candela-crds"][..],
+            &["kube", "kube-core", "k8s-openapi", "candela-crds", "cudarc"][..],
+        ),
+        (
+            "candela-cuda",
+            &["candela-engine", "candela-crds", "cudarc"],
         ),
         (
             "candela-crds",

@@ -5,9 +5,9 @@ use std::{ffi::OsString, fmt, net::IpAddr, path::PathBuf};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::{
-    BatchedTokens, ConnectionFlags, ContextLength, DrainSeconds, KeepAliveSeconds, KvBlocks,
-    KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests, ReasoningParser, StatsGates, Threads,
-    ToolCallParser,
+    BatchedTokens, ConnectionFlags, ContextLength, Device, DrainSeconds, GpuMemoryUtilization,
+    KeepAliveSeconds, KvBlocks, KvCacheBytes, MaxBodyBytes, MaxSequences, QueuedRequests,
+    ReasoningParser, StatsGates, Threads, ToolCallParser,
 };
 
 /// Every setting of the engine. Names are vLLM's where vLLM has the setting.
@@ -123,6 +123,20 @@ pub struct EngineFlags {
     /// Form of the log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, help_heading = "Server")]
     pub log_format: LogFormat,
+
+    /// Device to compute on; `auto` is the first GPU where the engine is built for GPUs and there is one,
+    /// else the processors
+    #[arg(
+        long,
+        value_name = "auto|cpu|cuda[:N]",
+        default_value_t,
+        help_heading = "Scheduler"
+    )]
+    pub device: Device,
+
+    /// Part of a GPU's memory that weights and KV cache may take together, above 0 and at most 1
+    #[arg(long, value_name = "PART", default_value_t, help_heading = "Scheduler")]
+    pub gpu_memory_utilization: GpuMemoryUtilization,
 
     /// Threads that compute [default: the processors that the engine may use, by its affinity and the
     /// CPU quota of its cgroup]
@@ -343,6 +357,8 @@ impl EngineFlags {
             shutdown_timeout: DrainSeconds::of::<60>(),
             connection: ConnectionFlags::default(),
             log_format: LogFormat::Text,
+            device: Device::Auto,
+            gpu_memory_utilization: GpuMemoryUtilization::default(),
             threads: None,
             max_num_seqs: MaxSequences::of::<64>(),
             max_num_batched_tokens: BatchedTokens::of::<512>(),
@@ -406,6 +422,8 @@ impl EngineFlags {
             shutdown_timeout,
             connection,
             log_format,
+            device,
+            gpu_memory_utilization,
             threads,
             max_num_seqs,
             max_num_batched_tokens,
@@ -480,6 +498,13 @@ impl EngineFlags {
             "log-format",
             &value_name(log_format),
             &value_name(&defaults.log_format),
+        );
+        args.changed("device", device, &defaults.device);
+        let utilization = &defaults.gpu_memory_utilization;
+        args.changed(
+            "gpu-memory-utilization",
+            gpu_memory_utilization,
+            utilization,
         );
         args.given("threads", threads.as_ref());
         args.changed("max-num-seqs", max_num_seqs, &defaults.max_num_seqs);

@@ -55,6 +55,8 @@ prop_compose! {
         flags.download_dir = path.clone().map(PathBuf::from);
         flags.download_plain_http = headers;
         flags.weights_cache_dir = path.clone().map(PathBuf::from);
+        flags.device = [Device::Auto, Device::Cpu, Device::Cuda(3)][dtype];
+        flags.gpu_memory_utilization = ["0.9", "0.05", "1"][dtype].parse().unwrap();
         flags.threads = len.map(|v| Threads::new(v.min(Threads::MAX)).unwrap());
         flags.api_key_file = path.clone().map(PathBuf::from);
         flags.chat_template = path.map(PathBuf::from);

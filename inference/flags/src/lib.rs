@@ -6,6 +6,7 @@
 
 mod bounded;
 pub mod connection;
+mod device;
 mod engine;
 mod inspect;
 mod owned;
@@ -20,6 +21,7 @@ pub use bounded::{
     QueuedRequests, Threads,
 };
 pub use connection::ConnectionFlags;
+pub use device::{Device, GpuMemoryUtilization, NoSuchDevice, NoSuchPart};
 pub use engine::{
     Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, RunnerType, normalize_flag,
     parse_engine_flags,

@@ -10,6 +10,7 @@ use super::{
     config::{ConfigError, ModelConfig},
     cpu::{CpuRunner, EncoderRunner},
     decoder::Decoder,
+    device::Device,
     encoder::Encoder,
     free_memory::free_bytes,
     memory::{MemoryError, MemoryPlan, Needs},
@@ -40,6 +41,10 @@ pub enum ModelError {
     /// The memory does not hold what the flags ask for.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// No model can be run on the device.
+    #[cfg(feature = "cuda")]
+    #[error("models cannot be run on a GPU yet ({0} is there): run the engine with --device=cpu")]
+    NoRunner(String),
     /// The KV cache cannot be made.
     #[error("the KV cache cannot be made: {0}")]
     Cache(candle_core::Error),
@@ -91,16 +96,22 @@ pub fn use_threads(flags: &EngineFlags) {
     set_threads(flags.threads.map(|threads| threads.as_usize()));
 }
 
-/// Loads a model, as `flags` ask.
+/// Loads a model on a device, as `flags` ask.
 ///
 /// # Errors
 /// [`ModelError`], naming file, tensor or setting.
 pub fn load(
     files: &ModelFiles,
+    device: Device,
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
     use_threads(flags);
+    match device {
+        Device::Cpu => {}
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => return Err(ModelError::NoRunner(gpu.info.name)),
+    }
     let opened = Opened::new(files, flags, progress)?;
     let unknown = opened.config.unknown_keys();
     if !unknown.is_empty() {

@@ -3,7 +3,7 @@
 //! `source.rs` finds the files, `config/` reads what the model is, `weights.rs` gives its tensors by
 //! name (`shards.rs` has those of safetensors files, `gguf/` those of GGUF files), `decoder.rs` is the
 //! forward pass, `layer.rs` the weights of a layer, `encoder.rs` both for encoders, `pooling.rs` how their
-//! states become a vector, `ops/` the hot operations, `cpu.rs` the
+//! states become a vector, `ops/` the hot operations, `device.rs` what is computed on, `cpu.rs` the
 //! [`runner::Runner`] that
 //! the engine drives, `memory.rs` the arithmetic of the KV cache, `measure.rs` single operations to be measured.
 
@@ -12,6 +12,7 @@ mod config;
 mod cpu;
 mod decoder;
 mod describe;
+mod device;
 mod encoder;
 mod free_memory;
 mod gguf;
@@ -36,6 +37,7 @@ mod weights_cache;
 pub use bytes::Bytes;
 pub use config::ConfigError;
 pub use describe::{Description, describe};
+pub use device::{Device, DeviceError, open as open_device};
 pub use gguf::GgufError;
 pub use load::{Embeddings, LoadedModel, ModelError, load, use_threads, vocab_size};
 pub use memory::{ContextLimit, MemoryError, MemoryPlan};

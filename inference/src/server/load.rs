@@ -21,8 +21,8 @@ use crate::{
     grammar::{GrammarCompiler, GrammarError, MaskClock, Vocabulary},
     inspect::Report,
     model::{
-        self, Embeddings, LoadProgress, LoadedModel, ModelError, ModelFiles, SourceError,
-        runner::BLOCK_TOKENS,
+        self, Device, DeviceError, Embeddings, LoadProgress, LoadedModel, ModelError, ModelFiles,
+        SourceError, runner::BLOCK_TOKENS,
     },
     prompt::{ChatTemplate, TemplateError, TemplateFiles, Tokenizer, TokenizerError},
     request::{DefaultsError, EmbeddingFacts, ModelFacts, SamplingDefaults},
@@ -32,6 +32,9 @@ use crate::{
 /// The model cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The device asked for is not there, or cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The model cannot be brought to this machine.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -111,13 +114,14 @@ pub struct Loaded {
 /// # Errors
 /// [`LoadError`], naming file, tensor or setting.
 pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loaded, LoadError> {
+    let device = model::open_device(flags.device)?;
     let files = open_model(flags, &progress.download)?;
     let template = chat_template(&files, flags)?;
     let defaults = match files.read_optional("generation_config.json")? {
         Some(bytes) => SamplingDefaults::from_generation_config(&bytes)?,
         None => SamplingDefaults::default(),
     };
-    let (tokenizer, model) = tokenizer_and_model(&files, flags, &progress.load)?;
+    let (tokenizer, model) = tokenizer_and_model(&files, device, flags, &progress.load)?;
     start_engine(
         ModelParts {
             tokenizer,
@@ -139,6 +143,7 @@ pub fn load_model(flags: &EngineFlags, progress: &StartProgress) -> Result<Loade
 /// Loads both at once. What is wrong with the tokenizer ends the loading of the weights.
 fn tokenizer_and_model(
     files: &ModelFiles,
+    device: Device,
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<(Tokenizer, LoadedModel), LoadError> {
@@ -157,7 +162,7 @@ fn tokenizer_and_model(
             .name("load-tokenizer".to_owned())
             .spawn_scoped(scope, tokenizer)
             .map_err(LoadError::Engine)?;
-        let model = model::load(files, flags, progress);
+        let model = model::load(files, device, flags, progress);
         let tokenizer = tokenizer.join().unwrap_or(Err(LoadError::Panicked))?;
         Ok((tokenizer, model?))
     })

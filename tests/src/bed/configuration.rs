@@ -105,6 +105,8 @@ pub(super) fn write_pause_image(run_folder: &Path) -> anyhow::Result<()> {
         reference: PAUSE_IMAGE.into(),
         program,
         ca_certificates: false,
+        libraries: Vec::new(),
+        environment: Vec::new(),
     };
     image::write(&image, &run_folder.join("conf/pause.tar"))?;
     Ok(())

@@ -39,14 +39,20 @@ enum Verb {
         /// Image archives to put on the nodes.
         images: Vec<PathBuf>,
     },
-    /// Write the image archive of a statically linked program.
+    /// Write the image archive of a program.
     Image {
         /// Repository and tag.
         #[arg(long)]
         reference: String,
-        /// The program, which becomes the entry point.
+        /// The program, which becomes the entry point: statically linked, or with its loader and libraries below.
         #[arg(long)]
         program: PathBuf,
+        /// A file of this machine, and its path in the image.
+        #[arg(long, value_name = "FILE=PATH", value_parser = library)]
+        library: Vec<(PathBuf, PathBuf)>,
+        /// A variable of the image.
+        #[arg(long, value_name = "NAME=VALUE")]
+        environment: Vec<String>,
         /// The archive to write.
         #[arg(long)]
         out: PathBuf,
@@ -89,6 +95,8 @@ fn main() -> anyhow::Result<()> {
         Verb::Image {
             reference,
             program,
+            library,
+            environment,
             out,
         } => {
             let size = image::write(
@@ -96,6 +104,8 @@ fn main() -> anyhow::Result<()> {
                     reference,
                     program,
                     ca_certificates: true,
+                    libraries: library,
+                    environment,
                 },
                 &out,
             )?;
@@ -113,6 +123,13 @@ fn main() -> anyhow::Result<()> {
             programs,
         } => bed::control_plane(&run_folder, &programs),
     }
+}
+
+fn library(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    let (file, path) = text
+        .split_once('=')
+        .ok_or("give FILE=PATH: a file of this machine, and its path in the image")?;
+    Ok((file.into(), path.into()))
 }
 
 fn up(extent: Extent, programs: &Path, images: &[PathBuf]) -> anyhow::Result<()> {

@@ -225,3 +225,44 @@ struct Logprobs {
     uint32_t vocab;
     uint32_t top_max;           // at most 1024
 };
+
+// What the experts of a mixture do in a layer, in device memory. An assignment is a token's one of `per_token` choices; assignments lie
+// expert after expert, of an expert in the order of the tokens.
+struct Assignments {
+    uint32_t* experts;      // [rows, per_token]: the chosen ones, ascending; `experts` where the row is beyond the batch
+    float* weights;         // [rows, per_token]
+    uint32_t* counts;       // [experts]
+    uint32_t* first;        // [experts + 1]: where an expert's assignments begin
+    uint32_t* first_tile;   // [experts + 1]: the same of its tiles of 64
+    uint32_t* tokens;       // [rows · per_token]: the row of an assignment
+    uint32_t* places;       // [rows, per_token]: where a row's assignments lie
+};
+
+// `experts_route`, then `experts_count`, then `experts_place`. `experts_route`: grid (rows / 4 rounded up), blocks of 128, 16 · experts
+// bytes of shared memory; the others: grid (experts), blocks of 256.
+struct ExpertsRoute {
+    const float* logits;        // [rows, experts]
+    const uint32_t* live_rows;  // rows of the batch; null: all
+    Assignments to;
+    uint32_t rows;
+    uint32_t experts;
+    uint32_t per_token;         // at most 32
+    uint32_t normalized;        // 1: the chosen weights add up to 1
+};
+
+// `experts_matmul_T` (bf16 or f16): out[a] = x[row of a] · weight[expert of a]ᵀ for every assignment a. Grid (columns / 128 rounded up,
+// rows · per_token / 64 + the smaller of experts and rows · per_token), blocks of 128, EXPERTS_SHARED bytes of shared memory.
+// `experts_combine_T`: a row's sum of its experts' results by their weights, in f32, in the order of the experts. Grid (rows), blocks
+// of 256; `x` [rows · per_token, columns].
+struct ExpertsMatmul {
+    const void* x;          // [rows, inner], or by assignment
+    const void* weight;     // [experts, columns, inner]
+    void* out;              // [rows · per_token, columns]; of experts_combine_T [rows, columns]
+    Assignments by;
+    uint32_t experts;
+    uint32_t per_token;
+    uint32_t columns;
+    uint32_t inner;         // a multiple of 8
+    uint32_t by_assignment; // 1: row a of x is that of assignment a
+};
+constexpr uint32_t EXPERTS_SHARED = 82944;

@@ -5,13 +5,21 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${XDG_CACHE_HOME:-$HOME/.cache}/candela/kernel-tests
 mkdir -p "$out"
+declare -A runs
 g++ -std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object -o "$out/kernels" "$here"/*.cpp -ldl
 if [ "${1:-}" = --gpu ]; then
     CANDELA_KERNELS=$2 exec "$out/kernels" "${@:3}"
 fi
 LD_LIBRARY_PATH=$("$here/../../software/build.sh")
 export LD_LIBRARY_PATH
+failed=0
 for order in forward backward 7; do
-    echo "threads $order"
-    SOFTWARE_DEVICE_ORDER=$order "$out/kernels" "$@"
+    SOFTWARE_DEVICE_ORDER=$order "$out/kernels" "$@" > "$out/$order.log" 2>&1 &
+    runs[$!]=$order
 done
+for run in "${!runs[@]}"; do
+    wait "$run" || failed=1
+    echo "threads ${runs[$run]}"
+    cat "$out/${runs[$run]}.log"
+done
+exit "$failed"

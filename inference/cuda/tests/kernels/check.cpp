@@ -26,12 +26,15 @@ void fails(const std::string& what) {
 
 // Runs the tests whose names contain the first argument.
 int main(int count, char** words) {
+    int passed = 0, failed = 0;
     for (auto& test : tests()) {
         if (count > 1 && std::strstr(test.name, words[1]) == nullptr) continue;
         int before = failures;
         test.run();
-        std::printf("%s %s\n", failures == before ? "ok  " : "FAIL", test.name);
+        bool holds = failures == before;
+        (holds ? passed : failed) += 1;
+        std::printf("%s %s\n", holds ? "ok  " : "FAIL", test.name);
     }
-    std::printf("%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
 }

@@ -4,7 +4,7 @@
 # Usage: run.sh [--gpu] [part of a test's name]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=${XDG_CACHE_HOME:-$HOME/.cache}/candela/kernel-tests
+out=${CANDELA_CACHE:-$HOME/.cache/candela}/kernel-tests
 mkdir -p "$out/cubin"
 flags=(-std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object)
 g++ "${flags[@]}" -o "$out/kernels" "$here"/{check,gpu,rows,attention,sampling,experts}.cpp -ldl

@@ -32,6 +32,9 @@ template <class... Types> void call(const char* name, Types... values) {
     if (result != 0) stop(std::string(name) + " failed with error " + std::to_string(result));
 }
 
+// What is enqueued goes here; the default stream but for captures.
+Handle stream = nullptr;
+
 std::vector<Handle> load_modules() {
     std::vector<std::string> images;
     const char* folder = std::getenv("CANDELA_KERNELS");
@@ -100,13 +103,30 @@ void enqueue(const std::string& kernel, Size grid, unsigned threads, size_t shar
     Handle function = function_of(kernel);
     if (shared_bytes > 48 * 1024) call("cuFuncSetAttribute", function, MAX_DYNAMIC_SHARED, int(shared_bytes));
     void* parameters[] = {const_cast<void*>(arguments)};
-    Handle stream = nullptr;
     call("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads, 1u, 1u, unsigned(shared_bytes), stream,
          static_cast<void**>(parameters), static_cast<void**>(nullptr));
 }
 
 void launch(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments) {
     enqueue(kernel, grid, threads, shared_bytes, arguments);
+    call("cuCtxSynchronize");
+}
+
+void* capture(const std::function<void()>& work) {
+    constexpr int OF_THREAD = 1;
+    Handle graph = nullptr, instance = nullptr, captured = nullptr;
+    call("cuStreamCreate", &captured, 1u);
+    stream = captured;
+    call("cuStreamBeginCapture_v2", stream, OF_THREAD);
+    work();
+    call("cuStreamEndCapture", stream, &graph);
+    stream = nullptr;
+    call("cuGraphInstantiateWithFlags", &instance, graph, 0ull);
+    return instance;
+}
+
+void replay(void* graph) {
+    call("cuGraphLaunch", graph, stream);
     call("cuCtxSynchronize");
 }
 

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${CANDELA_CACHE:-$HOME/.cache/candela}/kernel-tests
 mkdir -p "$out/cubin"
 flags=(-std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object)
-g++ "${flags[@]}" -o "$out/kernels" "$here"/{check,gpu,rows,attention,sampling,experts}.cpp -ldl
+g++ "${flags[@]}" -o "$out/kernels" "$here"/{check,gpu,rows,attention,sampling,experts,graphs}.cpp -ldl
 g++ "${flags[@]}" -o "$out/measure" "$here"/{measure,gpu}.cpp -ldl
 if [ "${1:-}" = --gpu ]; then
     kind=${CANDELA_GPU_KIND:-sm_90}
@@ -27,6 +27,8 @@ for order in forward backward 7; do
     runs[$!]=$order
 done
 failed=0
+# A host that reads before it has waited.
+SOFTWARE_DEVICE_STREAMS=late "$out/kernels" "graph" || failed=1
 for run in "${!runs[@]}"; do
     wait "$run" || failed=1
     echo "threads ${runs[$run]}"

@@ -17,6 +17,7 @@ use kube::{
     Api, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -30,6 +31,10 @@ const PAGE: u32 = 100;
 /// Lists of different kinds are spread over this much more.
 const RELIST_SPREAD: Duration = Duration::from_secs(10 * 60);
 
+/// Wait after a watch failed: kube counts the beginning of a list as a success, so that this is what comes again and again.
+pub const RETRY: Duration = Duration::from_millis(800);
+/// Longest wait.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The API server no longer has the version that a watch was to go on from.
 const EXPIRED: u16 = 410;
 
@@ -71,6 +76,8 @@ pub struct Watched<K> {
     pub service: fn(&K) -> Option<ServiceKey>,
     /// Removes what nobody reads.
     pub trim: fn(&mut K),
+    /// Wait after a failure, for a list that is dear to the API server longer.
+    pub retry: Duration,
 }
 
 /// By service, then by name.
@@ -133,8 +140,9 @@ where
             config,
             service,
             trim,
+            retry,
         } = watched;
-        let mut events = std::pin::pin!(relisting(api, config));
+        let mut events = std::pin::pin!(relisting(api, config, retry));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event.modify(|object| {
@@ -200,10 +208,11 @@ where
     }
 }
 
-/// Every event of `api`, with a whole list from time to time.
+/// Every event of `api`, with a whole list from time to time. After a failure it is tried again after `retry`, give or take.
 pub fn relisting<K>(
     api: Api<K>,
     config: watcher::Config,
+    retry: Duration,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -212,10 +221,35 @@ where
     stream::repeat_with(move || {
         let until = RELIST + RELIST_SPREAD.mul_f64(fastrand::f64());
         watcher(api.clone(), config.clone())
-            .default_backoff()
+            .backoff(Retries {
+                first: retry,
+                next: retry,
+            })
             .take_until(sleep(until))
     })
     .flatten()
+}
+
+/// Waits that double, spread so that many operators do not come at once.
+struct Retries {
+    first: Duration,
+    next: Duration,
+}
+
+impl Iterator for Retries {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.next;
+        self.next = (wait * 2).min(RETRY_MAX.max(self.first));
+        Some(wait.mul_f64(1.0 + fastrand::f64()))
+    }
+}
+
+impl Backoff for Retries {
+    fn reset(&mut self) {
+        self.next = self.first;
+    }
 }
 
 impl Objects {

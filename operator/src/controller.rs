@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     backoff::Failures,
-    cache::{ServiceKey, Watched, relisting},
+    cache::{RETRY, ServiceKey, Watched, relisting},
     metrics::Outcome,
     reconcile::{self, ASK_INTERVAL, Caches, Context, Outlook, ReconcileError, Reconciled},
 };
@@ -72,6 +72,7 @@ pub async fn run(
     let services = relisting(
         api::<Guarded>(&client, namespace),
         watcher::Config::default(),
+        RETRY,
     )
     .modify(|service| service.managed_fields_mut().clear())
     .reflect(writer)
@@ -126,6 +127,7 @@ fn follow(
         config: watcher::Config::default(),
         service: |claim| Some(ServiceKey::of(claim)),
         trim: |_| {},
+        retry: RETRY,
     };
     set.spawn(claims.follow(all_claims, Some(changed.clone())));
     let engines = Watched {
@@ -133,6 +135,7 @@ fn follow(
         config: watcher::Config::default().labels(&format!("app.kubernetes.io/name={ENGINE_APP}")),
         service: service_of_pod,
         trim: trim_pod,
+        retry: RETRY,
     };
     set.spawn(pods.follow(engines, Some(changed.clone())));
     set
@@ -149,6 +152,7 @@ where
         config: watcher::Config::default().labels(&label),
         service: |child| Some(ServiceKey::of(child)),
         trim: |_| {},
+        retry: RETRY,
     }
 }
 

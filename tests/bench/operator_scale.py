@@ -155,48 +155,47 @@ def see_deployments(cluster, seen):
     beside(follow)
 
 
-def create(cluster, count, threads):
-    """Creates the services, and says when each was asked for."""
-    asked, names = {}, queue.Queue()
-    for number in range(count):
-        names.put(f"s{number:05}")
+def in_threads(names, threads, work):
+    """Does the work for every name, on so many threads, and waits for them."""
+    left = queue.Queue()
+    for name in names:
+        left.put(name)
 
-    def work():
+    def take():
         while True:
             try:
-                name = names.get_nowait()
+                work(left.get_nowait())
             except queue.Empty:
                 return
-            asked[name] = time.monotonic()
-            cluster.ask("POST", GROUP, {"apiVersion": "inference.candela.dev/v1alpha1", "kind": "InferenceService",
-                                        "metadata": {"name": name}, "spec": {"model": {"uri": "builtin://demo"}}})
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=take) for _ in range(threads)]
     [worker.start() for worker in workers]
     [worker.join() for worker in workers]
+
+
+def create(cluster, count, threads):
+    """Creates the services, and says when each was asked for."""
+    asked = {}
+
+    def ask(name):
+        asked[name] = time.monotonic()
+        cluster.ask("POST", GROUP, {"apiVersion": "inference.candela.dev/v1alpha1", "kind": "InferenceService",
+                                    "metadata": {"name": name}, "spec": {"model": {"uri": "builtin://demo"}}})
+
+    in_threads([f"s{number:05}" for number in range(count)], threads, ask)
     return asked
 
 
 def plain_services_per_second(cluster, threads):
     """How fast this API server makes Services, which get an address each, for whoever asks: what bounds the operator as well."""
-    names = queue.Queue()
-    for number in range(PLAIN_SERVICES):
-        names.put(f"plain{number:04}")
     path = f"/api/v1/namespaces/{NAMESPACE}/services"
-
-    def work():
-        while True:
-            try:
-                name = names.get_nowait()
-            except queue.Empty:
-                return
-            cluster.ask("POST", path, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-                                       "spec": {"ports": [{"port": 80}], "selector": {"app": name}}})
-
     began = time.monotonic()
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    [worker.start() for worker in workers]
-    [worker.join() for worker in workers]
+    in_threads(
+        [f"plain{number:04}" for number in range(PLAIN_SERVICES)],
+        threads,
+        lambda name: cluster.ask("POST", path, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                                                "spec": {"ports": [{"port": 80}], "selector": {"app": name}}}),
+    )
     return PLAIN_SERVICES / (time.monotonic() - began)
 
 

@@ -1,6 +1,7 @@
 //! A bucket and a registry with the demo model, on the node's address: servers that others wrote, on sockets of the bed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::sync::mpsc;
 use anyhow::{Context, anyhow};
 use candela_tests::bed::NODES;
 use container_registry::ContainerRegistry;
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -134,21 +137,34 @@ async fn bucket(folder: &Path) -> anyhow::Result<()> {
     let mut service = S3ServiceBuilder::new(objects);
     service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     let service = service.build();
-    let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+    let answer = service_fn(move |request: Request<Incoming>| {
         let service = service.clone();
         async move {
             let answer = service.call(request.map(s3s::Body::from)).await;
             answer.map_err(|error| std::io::Error::other(format!("{error:?}")))
         }
     });
-    let listener = TcpListener::bind(address(BUCKET_PORT)).await?;
+    serve(BUCKET_PORT, answer).await
+}
+
+/// Serves on a port of the node for as long as the story lasts.
+async fn serve<S, B>(port: u16, service: S) -> anyhow::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let listener = TcpListener::bind(address(port)).await?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let answer = answer.clone();
+            let service = service.clone();
             tokio::spawn(async move {
                 let server = auto::Builder::new(TokioExecutor::new());
-                // A pod that goes away is no fault of the bucket.
-                let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+                // A pod that goes away is no fault of the store.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -164,17 +180,7 @@ async fn registry(folder: PathBuf) -> anyhow::Result<()> {
         .build()
         .map_err(|error| anyhow!("the registry: {error:?}"))?;
     let answer = TowerToHyperService::new(registry.make_router());
-    let listener = TcpListener::bind(address(REGISTRY_PORT)).await?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let answer = answer.clone();
-            tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
-                // As above.
-                let _ = server.serve_connection(TokioIo::new(stream), answer).await;
-            });
-        }
-    });
+    serve(REGISTRY_PORT, answer).await?;
     push().await
 }
 

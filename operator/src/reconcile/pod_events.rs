@@ -1,6 +1,8 @@
 //! What Kubernetes tells of a pod in events and nowhere else: what keeps its volumes from being mounted, and how long its
 //! image took.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{Api, ResourceExt, runtime::watcher};
 
@@ -16,6 +18,9 @@ const SELECTORS: [&str; 4] = [
     "involvedObject.kind=Pod,reason=Pulled,involvedObject.fieldPath=spec.initContainers{download}",
     "involvedObject.kind=Pod,reason=Pulled,involvedObject.fieldPath=spec.containers{engine}",
 ];
+
+/// Wait after a watch failed: what follows is a list of all events.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What watches have shown of events, by pod; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +51,7 @@ impl EventCaches {
                     config: watcher::Config::default().fields(selector),
                     service: of_pod,
                     trim,
+                    retry: RETRY,
                 };
                 cache.follow(watched, None)
             }

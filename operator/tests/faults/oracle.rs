@@ -145,17 +145,21 @@ pub(crate) fn breaches(world: &World) -> Vec<String> {
     for change in &history {
         judge.look(change, &mut breaches);
     }
-    let ours: Vec<_> = calls
-        .iter()
-        .filter(|call| call.by == OPERATOR)
-        .map(|call| call.at)
-        .collect();
+    let ours: Vec<_> = calls.iter().filter(|call| call.by == OPERATOR).collect();
     let minute = Duration::from_secs(60);
-    let busiest = (0..ours.len())
-        .map(|at| ours[at..].partition_point(|later| *later < ours[at] + minute))
-        .max();
-    if busiest > Some(CALLS_PER_MINUTE_MAX) {
-        breaches.push(format!("{busiest:?} calls in a minute"));
+    let minutes = (0..ours.len()).map(|at| {
+        let end = ours[at].at + minute;
+        &ours[at..][..ours[at..].partition_point(|later| later.at < end)]
+    });
+    if let Some(busiest) = minutes.max_by_key(|minute| minute.len())
+        && busiest.len() > CALLS_PER_MINUTE_MAX
+    {
+        let mut counts = BTreeMap::<_, usize>::new();
+        for call in busiest {
+            let what = (call.verb.as_str(), call.resource.as_str());
+            *counts.entry(what).or_default() += 1;
+        }
+        breaches.push(format!("{} calls in a minute: {counts:?}", busiest.len()));
     }
     breaches
 }

@@ -10,6 +10,8 @@
 mod bytes;
 mod config;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod decoder;
 mod describe;
 mod device;
@@ -22,6 +24,7 @@ mod mapped;
 pub mod measure;
 mod memory;
 mod ops;
+mod place;
 mod pooling;
 mod progress;
 mod quantization;

@@ -65,7 +65,7 @@ pub(super) struct Kernels {
     widen: Kernel,
     logits_scale: Kernel,
     attention: Attention,
-    /// `None` in f32, which the experts' products are not made in.
+    /// `None`: the model has no mixture of experts.
     experts: Option<Experts>,
 }
 
@@ -98,6 +98,7 @@ pub(super) struct Widths {
     /// The widest row that is normed.
     pub(super) normed: usize,
     pub(super) head_dim: usize,
+    /// Experts of a mixture; 0: there is none.
     pub(super) experts: usize,
 }
 
@@ -144,7 +145,7 @@ impl Kernels {
                 })
             }
         };
-        let experts = if dtype == DType::F32 {
+        let experts = if widths.experts == 0 {
             None
         } else {
             let matmul = typed("experts_matmul", "experts_matmul")?;
@@ -289,7 +290,7 @@ impl Kernels {
     fn experts(&self) -> &Experts {
         self.experts
             .as_ref()
-            .expect("a mixture in f32 was refused when the model was loaded")
+            .expect("the model has experts, whose kernels were loaded")
     }
 
     fn launch<A: Arguments>(

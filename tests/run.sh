@@ -102,7 +102,7 @@ cuda() {
     local build=(--release --locked --target "$host" --target-dir "$CARGO_TARGET_DIR/gpu")
     local packages=(--package candela-engine --package candela-cuda --features candela-engine/cuda)
     tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --example devices -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --example devices
+        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --test software --example devices
 }
 
 cluster() {
@@ -124,6 +124,7 @@ section workspace cargo test --locked --workspace --no-fail-fast
 section hub tests/hub/run.sh
 section bench tests/bench/run.sh --self-test
 section cuda cuda
+section kernels inference/cuda/tests/kernels/run.sh
 section templates templates
 if section release build_release; then
     CANDELA_PROGRAMS=$(cat "$logs/programs")

@@ -140,7 +140,8 @@ struct AttentionPlan {
 };
 
 // `attention_decode_D_T` (T bf16 or f16; D the head_dim), then `attention_join_T`. Any grid (x): blocks take splits in turn, so as many as
-// fit the device; z: groups of query heads beyond 16. Blocks of 128. `attention_join_T`: grid (sequences, heads), blocks of 128.
+// fit the device; z: groups of query heads beyond 16. Blocks of 128. `attention_join_T`: grid (sequences,
+// heads / 4 rounded up), blocks of 128.
 struct AttentionDecode {
     Sequences sequences;
     Scores scores;

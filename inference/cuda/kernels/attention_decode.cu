@@ -289,10 +289,10 @@ template <class T, int D> __device__ void decode(const AttentionDecode& args) {
     args.heads / args.kv_heads <= 8 ? decode_rows<T, D, 8>(args) : decode_rows<T, D, 16>(args);
 }
 
-// A head of a sequence whose splits lie apart.
+// Heads of a sequence whose splits lie apart, a warp a head.
 template <class T> __device__ void join_splits(const AttentionDecode& args) {
-    uint32_t sequence = blockIdx.x, head = blockIdx.y, row = args.sequences.cu_seqlens_q[sequence];
-    if (args.sequences.cu_seqlens_q[sequence + 1] - row != 1) return;
+    uint32_t sequence = blockIdx.x, head = blockIdx.y * WARPS + warp_index(), row = args.sequences.cu_seqlens_q[sequence];
+    if (args.sequences.cu_seqlens_q[sequence + 1] - row != 1 || head >= args.heads) return;
     uint32_t from = args.plan.first_item[sequence], to = args.plan.first_item[sequence + 1];
     if (to - from == 1) return;
     float greatest = NOTHING_YET, total = 0.0f;
@@ -303,7 +303,7 @@ template <class T> __device__ void join_splits(const AttentionDecode& args) {
         total += state[1] * weight_of(state[0], greatest);
     }
     T* out = static_cast<T*>(args.out) + (size_t(row) * args.heads + head) * args.head_dim;
-    for (uint32_t number = threadIdx.x; number < args.head_dim; number += blockDim.x) {
+    for (uint32_t number = lane_index(); number < args.head_dim; number += WARP_LANES) {
         float sum = 0.0f;
         for (uint32_t item = from; item < to; ++item) {
             size_t at = size_t(item) * args.heads + head;

@@ -60,7 +60,7 @@ struct Row {
 
     // `each(place)` of every token from `from` to `to`, on all threads of the block.
     template <class Each> __device__ void for_each(uint32_t from, uint32_t to, Each each) const {
-#pragma unroll 4
+#pragma unroll 8
         for (uint32_t token = from + threadIdx.x; token < to; token += SAMPLING_THREADS) each(place(token, logit(token)));
     }
 };
@@ -92,10 +92,12 @@ struct Tokens {
         in_list = count <= LIST_MAX;
     }
 
-    // The greatest bound so that what is not below it measures `goal` at least; 0 where all together do not.
+    // A bound so that what is not below it measures `goal` at least, and nothing of it can be left out; 0 where all together do not.
     template <class Measure> __device__ uint64_t bound(uint64_t goal, uint64_t* parts, Measure measure) const {
         uint64_t bound = 0;
         for (int bit = 31 + int(row.id_bits); bit >= 0; --bit) {
+            // The logit is known; ids decide among equals only.
+            if (bit == int(row.id_bits) - 1 && equals_of(bound, parts) <= 1) break;
             uint64_t tried = bound | uint64_t(1) << bit, sum = 0;
             for_each([&](uint64_t place) {
                 if (place >= tried) sum += measure(place);
@@ -103,6 +105,13 @@ struct Tokens {
             if (across_block<Sum>(sum, uint64_t(0), parts) >= goal) bound = tried;
         }
         return bound;
+    }
+
+    // How many have the logit of a place.
+    __device__ uint64_t equals_of(uint64_t place, uint64_t* parts) const {
+        uint64_t equals = 0;
+        for_each([&](uint64_t other) { equals += other >> row.id_bits == place >> row.id_bits; });
+        return across_block<Sum>(equals, uint64_t(0), parts);
     }
 };
 

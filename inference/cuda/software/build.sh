@@ -3,7 +3,7 @@
 # the folder. With it in LD_LIBRARY_PATH a program that looks for a GPU finds this one. Usage: build.sh [FOLDER]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/candela/software-device}
+out=${1:-${CANDELA_CACHE:-$HOME/.cache/candela}/software-device}
 mkdir -p "$out/objects"
 # Each operation is rounded; what C++ leaves undefined ends the process.
 flags=(-std=c++20 -O2 -g1 -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas

@@ -170,6 +170,13 @@ EXPORTED CUresult cuFuncGetAttribute(int* value, int attribute, Handle function)
     return SUCCESS;
 }
 
+EXPORTED CUresult cuFuncGetParamInfo(Handle function, size_t index, size_t* offset, size_t* bytes) {
+    if (index > 0) return INVALID_VALUE;
+    *offset = 0;
+    *bytes = static_cast<const Kernel*>(function)->argument_bytes;
+    return SUCCESS;
+}
+
 EXPORTED CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Handle, int, size_t) {
     *blocks = 2;
     return SUCCESS;

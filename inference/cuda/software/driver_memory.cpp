@@ -58,7 +58,9 @@ template <class Number> CUresult fill(CUdeviceptr to, Number value, size_t count
 CUresult in_order(Handle stream, CUresult (*copy)(void*, const void*, size_t, Handle), void* to, const void* from, size_t bytes) {
     if (is_capturing()) return CAPTURE_UNSUPPORTED;
     finish_all();
-    return copy(to, from, bytes, stream);
+    CUresult result = copy(to, from, bytes, stream);
+    finish(stream_of(stream));
+    return result;
 }
 
 CUresult copy(void* to, const void* from, size_t bytes, Handle stream) {
@@ -143,6 +145,8 @@ EXPORTED CUresult cuMemcpyDtoHAsync_v2(void* host, CUdeviceptr from, size_t byte
     if (!is_pinned(host)) {
         if (stream.graph != nullptr) return CAPTURE_UNSUPPORTED;
         finish(stream);
+        std::memcpy(host, at, bytes);
+        return SUCCESS;
     }
     return copy(host, at, bytes, handle);
 }
@@ -171,8 +175,9 @@ EXPORTED CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count,
     return fill(to, value, count, stream);
 }
 EXPORTED CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) {
+    CUresult result = fill(to, value, count, nullptr);
     finish_all();
-    return fill(to, value, count, nullptr);
+    return result;
 }
 
 EXPORTED CUresult cuDeviceGetDefaultMemPool(Handle* pool, CUdevice) {

@@ -7,14 +7,19 @@
     reason = "kernels are launched, which nobody can check here"
 )]
 
-use std::{ffi::c_void, path::Path, process::Command, sync::OnceLock};
+use std::{path::Path, process::Command, sync::OnceLock};
 
-use candela_cuda::Gpu;
+use candela_cuda::{
+    Gpu, Kernel,
+    arguments::{
+        AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul, ExpertsRoute,
+        Gated, Gather, Heads, LayerNorm, Logprobs, Residual, RmsNorm, Sampling,
+        prefill_shared_bytes,
+    },
+};
 use candle_core::{
     Device, Tensor,
-    cuda_backend::cudarc::driver::{
-        CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, sys,
-    },
+    cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, sys},
 };
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
@@ -43,35 +48,8 @@ fn gpu() -> Gpu {
     Gpu::open(None).unwrap()
 }
 
-/// As `Gather` of `kernels/arguments.cuh`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Gather {
-    matrix: *const c_void,
-    ids: *const c_void,
-    out: *const c_void,
-    matrix_rows: u32,
-    width: u32,
-    scale: f32,
-}
-
-// SAFETY: plain numbers, as the kernel declares them.
-unsafe impl DeviceRepr for Gather {}
-
-fn pointer<T>(gpu: &Gpu, memory: &CudaSlice<T>) -> *const c_void {
-    memory.device_ptr(&gpu.stream()).0 as *const c_void
-}
-
-fn launch_gather(gpu: &Gpu, rows: u32, arguments: &Gather) {
-    let stream = gpu.stream();
-    let function = gpu.kernels.function("embedding", "gather_f32").unwrap();
-    let shape = LaunchConfig {
-        grid_dim: (rows, 1, 1),
-        block_dim: (256, 1, 1),
-        shared_mem_bytes: 0,
-    };
-    // SAFETY: the pointers are to memory of the sizes that the numbers say.
-    unsafe { stream.launch_builder(&function).arg(arguments).launch(shape) }.unwrap();
+fn pointer<T>(gpu: &Gpu, memory: &CudaSlice<T>) -> u64 {
+    memory.device_ptr(&gpu.stream()).0
 }
 
 #[test]
@@ -82,6 +60,10 @@ fn a_graph_reads_what_its_memory_holds_when_it_is_replayed() {
     let matrix = stream.clone_htod(&matrix).unwrap();
     let mut ids = stream.clone_htod(&[0u32, 1]).unwrap();
     let out = stream.alloc_zeros::<f32>(6).unwrap();
+    let gather: Kernel<Gather> = gpu
+        .kernels
+        .kernel("embedding", "gather_f32", 256, 0)
+        .unwrap();
     let arguments = Gather {
         matrix: pointer(&gpu, &matrix),
         ids: pointer(&gpu, &ids),
@@ -93,7 +75,8 @@ fn a_graph_reads_what_its_memory_holds_when_it_is_replayed() {
     stream.synchronize().unwrap();
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     stream.begin_capture(mode).unwrap();
-    launch_gather(&gpu, 2, &arguments);
+    // SAFETY: the memory has the sizes that the numbers say, and lives to the end.
+    unsafe { gather.launch(&stream, (2, 1, 1), &arguments) }.unwrap();
     let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
     let graph = stream.end_capture(flags).unwrap().unwrap();
     for (chosen, expected) in [
@@ -104,6 +87,56 @@ fn a_graph_reads_what_its_memory_holds_when_it_is_replayed() {
         graph.launch().unwrap();
         assert_eq!(stream.clone_dtoh(&out).unwrap(), expected);
     }
+}
+
+/// Kernels of a file that take an `A`, for each of the types.
+fn take<A: DeviceRepr>(gpu: &Gpu, file: &str, names: &[&str], types: &[&str]) {
+    for name in names {
+        for of in types {
+            let name = format!("{name}{of}");
+            if let Err(error) = gpu.kernels.kernel::<A>(file, &name, 128, 0) {
+                panic!("{name}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_takes_the_struct_of_its_name() {
+    let gpu = gpu();
+    let (all, half): (&[&str], &[&str]) = (&["_f32", "_bf16", "_f16"], &["_bf16", "_f16"]);
+    take::<Gather>(&gpu, "embedding", &["gather"], all);
+    take::<RmsNorm>(&gpu, "norm", &["rms_norm"], all);
+    take::<LayerNorm>(&gpu, "norm", &["layer_norm"], all);
+    take::<Residual>(&gpu, "norm", &["residual"], all);
+    take::<Heads>(&gpu, "heads", &["heads"], all);
+    take::<Gated>(&gpu, "elementwise", &["gated"], all);
+    let one_by_one = ["activate", "scale", "add_bias", "add", "narrow", "widen"];
+    take::<Elementwise>(&gpu, "elementwise", &one_by_one, all);
+    take::<Elementwise>(&gpu, "elementwise", &["logits_scale"], &[""]);
+    take::<AttentionPlan>(&gpu, "attention_plan", &["attention_plan"], &[""]);
+    take::<AttentionPrefill>(&gpu, "attention_plain", &["attention_plain"], all);
+    for dim in [64, 80, 96, 112, 128, 192, 256] {
+        let name = format!("attention_decode_{dim}");
+        take::<AttentionDecode>(&gpu, "attention_decode", &[&name], half);
+        for of in half {
+            let name = format!("attention_prefill_{dim}{of}");
+            let shared = prefill_shared_bytes(dim);
+            gpu.kernels
+                .kernel::<AttentionPrefill>("attention_prefill", &name, 128, shared)
+                .unwrap();
+        }
+    }
+    take::<AttentionDecode>(&gpu, "attention_decode", &["attention_join"], half);
+    let sampling = ["edit_logits", "sample", "restore_logits"];
+    take::<Sampling>(&gpu, "sampling", &sampling, &[""]);
+    take::<Logprobs>(&gpu, "logprobs", &["token_logprobs"], &[""]);
+    let routing = ["experts_route", "experts_count", "experts_place"];
+    take::<ExpertsRoute>(&gpu, "experts", &routing, &[""]);
+    take::<ExpertsMatmul>(&gpu, "experts_matmul", &["experts_matmul"], half);
+    take::<ExpertsMatmul>(&gpu, "experts", &["experts_combine"], all);
+    let other = gpu.kernels.kernel::<Gated>("norm", "rms_norm_f32", 256, 0);
+    assert!(other.is_err(), "a struct of another size");
 }
 
 #[test]
@@ -124,7 +157,10 @@ fn matrix_products_go_through_cublas() {
         let expected: f32 = (0..inner)
             .map(|k| x[row * inner + k] * w[column * inner + k])
             .sum();
-        assert!((seen - expected).abs() < 1e-5, "{at}: {seen}, not {expected}");
+        assert!(
+            (seen - expected).abs() < 1e-5,
+            "{at}: {seen}, not {expected}"
+        );
     }
 }
 

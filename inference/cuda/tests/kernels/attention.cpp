@@ -132,7 +132,7 @@ std::vector<T> run(const Case& it, Cache<T>& cache, const std::vector<T>& querie
     AttentionDecode decode{sequences, scores, plan, d_queries.at(), d_cache.at(), out.at(), partial.at(), state.at(),
                            it.heads, it.kv_heads, it.dim, SPLIT_TOKENS, SPLITS_MAX};
     gpu::launch("attention_decode" + sized, {5, 1, (it.heads / it.kv_heads + 15) / 16}, 128, 0, &decode);
-    gpu::launch("attention_join" + type, {count, it.heads}, 128, 0, &decode);
+    gpu::launch("attention_join" + type, {count, (it.heads + 3) / 4}, 128, 0, &decode);
     uint32_t tokens = it.dim <= 128 ? 64 : 32, shared = 2 * (tile_rows + 4 * tokens) * (it.dim + 8);
     gpu::launch("attention_prefill" + sized, {rows / tile_rows + count, it.heads}, 128, shared, &prefill);
     return out.read();

@@ -32,6 +32,9 @@ template <class... Types> void call(const char* name, Types... values) {
     if (result != 0) stop(std::string(name) + " failed with error " + std::to_string(result));
 }
 
+// What is enqueued goes here; the default stream but for captures.
+Handle stream = nullptr;
+
 std::vector<Handle> load_modules() {
     std::vector<std::string> images;
     const char* folder = std::getenv("CANDELA_KERNELS");
@@ -77,16 +80,6 @@ Handle function_of(const std::string& kernel) {
     stop("there is no kernel " + kernel);
 }
 
-struct Named {
-    const char* name;
-    std::function<void()> run;
-};
-std::vector<Named>& tests() {
-    static std::vector<Named> all;
-    return all;
-}
-int failures = 0;
-
 }  // namespace
 
 namespace gpu {
@@ -105,34 +98,51 @@ void download(void* to, uintptr_t from, size_t bytes) {
     if (bytes > 0) call("cuMemcpyDtoH_v2", to, from, bytes);
 }
 
-void launch(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments) {
+void enqueue(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments) {
     constexpr int MAX_DYNAMIC_SHARED = 8;
     Handle function = function_of(kernel);
     if (shared_bytes > 48 * 1024) call("cuFuncSetAttribute", function, MAX_DYNAMIC_SHARED, int(shared_bytes));
     void* parameters[] = {const_cast<void*>(arguments)};
-    Handle stream = nullptr;
     call("cuLaunchKernel", function, grid.x, grid.y, grid.z, threads, 1u, 1u, unsigned(shared_bytes), stream,
          static_cast<void**>(parameters), static_cast<void**>(nullptr));
+}
+
+void launch(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments) {
+    enqueue(kernel, grid, threads, shared_bytes, arguments);
     call("cuCtxSynchronize");
 }
 
+void* capture(const std::function<void()>& work) {
+    constexpr int OF_THREAD = 1;
+    Handle graph = nullptr, instance = nullptr, captured = nullptr;
+    call("cuStreamCreate", &captured, 1u);
+    stream = captured;
+    call("cuStreamBeginCapture_v2", stream, OF_THREAD);
+    work();
+    call("cuStreamEndCapture", stream, &graph);
+    stream = nullptr;
+    call("cuGraphInstantiateWithFlags", &instance, graph, 0ull);
+    return instance;
+}
+
+void replay(void* graph) {
+    call("cuGraphLaunch", graph, stream);
+    call("cuCtxSynchronize");
+}
+
+void copy(uintptr_t to, uintptr_t from, size_t bytes) { call("cuMemcpyDtoDAsync_v2", to, from, bytes, Handle(nullptr)); }
+
+double seconds(const std::function<void()>& work) {
+    static Handle events[2];
+    for (Handle& event : events)
+        if (event == nullptr) call("cuEventCreate", &event, 0u);
+    call("cuEventRecord", events[0], Handle(nullptr));
+    work();
+    call("cuEventRecord", events[1], Handle(nullptr));
+    call("cuEventSynchronize", events[1]);
+    float milliseconds = 0.0f;
+    call("cuEventElapsedTime", &milliseconds, events[0], events[1]);
+    return milliseconds / 1e3;
+}
+
 }  // namespace gpu
-
-Test::Test(const char* name, std::function<void()> run) { tests().push_back({name, std::move(run)}); }
-
-void fails(const std::string& what) {
-    failures += 1;
-    std::printf("  %s\n", what.c_str());
-}
-
-// Runs the tests whose names contain the first argument.
-int main(int count, char** words) {
-    for (auto& test : tests()) {
-        if (count > 1 && std::strstr(test.name, words[1]) == nullptr) continue;
-        int before = failures;
-        test.run();
-        std::printf("%s %s\n", failures == before ? "ok  " : "FAIL", test.name);
-    }
-    std::printf("%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
-}

@@ -24,7 +24,16 @@ void release(uintptr_t memory);
 void upload(uintptr_t to, const void* from, size_t bytes);
 void download(void* to, uintptr_t from, size_t bytes);
 
-// Runs a kernel by its name and waits for it.
+// Runs a kernel by its name; `launch` waits for it.
+void enqueue(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments);
+// What `work` enqueues, as a graph; and a replay of it, which is waited for.
+void* capture(const std::function<void()>& work);
+void replay(void* graph);
+// On the device.
+void copy(uintptr_t to, uintptr_t from, size_t bytes);
+// What the device takes for it.
+double seconds(const std::function<void()>& work);
+
 void launch(const std::string& kernel, Size grid, unsigned threads, size_t shared_bytes, const void* arguments);
 
 template <class T> class Buffer {

@@ -180,7 +180,7 @@ void rows_without_a_token() {
 }
 
 void draws_follow_the_softmax() {
-    constexpr unsigned DRAWS = 600;
+    constexpr unsigned DRAWS = 200;
     std::vector<float> logits = {0.0f, 1.0f, -1.0f, 2.0f, 0.5f};
     std::vector<Request> requests(DRAWS);
     Random random(12);
@@ -190,7 +190,7 @@ void draws_follow_the_softmax() {
     for (float logit : logits) total += std::exp(logit);
     for (uint32_t token : draw(std::vector<std::vector<float>>(DRAWS, logits), requests)) share.at(token) += 1.0 / DRAWS;
     for (size_t token = 0; token < logits.size(); ++token)
-        check(std::fabs(share[token] - std::exp(logits[token]) / total) < 0.06, "token " + std::to_string(token) + " was drawn too often or too seldom");
+        check(std::fabs(share[token] - std::exp(logits[token]) / total) < 0.1, "token " + std::to_string(token) + " was drawn too often or too seldom");
 }
 
 void logprobs_are_the_log_softmax() {

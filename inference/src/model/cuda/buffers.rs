@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use candela_cuda::cudarc::driver::CudaStream;
+use candela_cuda::{
+    arguments::{Assignments, Plan, Pointer},
+    cudarc::driver::CudaStream,
+};
 use candle_core::DType;
 
 use super::{
-    arguments::{Address, Assignments, Plan},
     error::GpuError,
     inputs::Limits,
     memory::{ALIGNMENT, Memory},
@@ -29,31 +31,31 @@ pub(super) struct Buffers {
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     /// The step's inputs.
-    pub(super) inputs: Address,
+    pub(super) inputs: Pointer,
     /// The residual stream, `[R, hidden]`.
-    pub(super) x: Address,
+    pub(super) x: Pointer,
     /// The same, normed.
-    pub(super) normed: Address,
+    pub(super) normed: Pointer,
     /// `[R, (heads + 2 · kv_heads) · head_dim]`
-    pub(super) qkv: Address,
+    pub(super) qkv: Pointer,
     /// `[R, heads · head_dim]`
-    pub(super) queries: Address,
+    pub(super) queries: Pointer,
     /// `[R, heads · head_dim]`
-    pub(super) attended: Address,
+    pub(super) attended: Pointer,
     /// What joins the residual stream, `[R, hidden]`.
-    pub(super) y: Address,
+    pub(super) y: Pointer,
     /// `[R, 2 · intermediate]`, or of a mixture's assignments.
-    pub(super) gate_up: Address,
+    pub(super) gate_up: Pointer,
     /// `[R, intermediate]`, or of a mixture's assignments.
-    pub(super) gated: Address,
+    pub(super) gated: Pointer,
     /// Rows whose logits are wanted, `[logits rows, hidden]`.
-    pub(super) wanted: Address,
+    pub(super) wanted: Pointer,
     /// `[logits rows, vocab]` f32
-    pub(super) logits: Address,
+    pub(super) logits: Pointer,
     /// `[S · splits, heads, head_dim]` f32
-    pub(super) partial: Address,
+    pub(super) partial: Pointer,
     /// `[S · splits, heads, 2]` f32
-    pub(super) partial_state: Address,
+    pub(super) partial_state: Pointer,
     /// One for each window that some layer has; 0: none.
     pub(super) plans: Vec<(u32, Plan)>,
     pub(super) mixture: Option<MixtureParts>,
@@ -63,10 +65,10 @@ pub(super) struct Parts {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MixtureParts {
     /// The router's logits, `[R, experts]` f32.
-    pub(super) logits: Address,
+    pub(super) logits: Pointer,
     pub(super) assignments: Assignments,
     /// What the experts make of their rows, `[A, hidden]`.
-    pub(super) out: Address,
+    pub(super) out: Pointer,
 }
 
 impl Buffers {
@@ -103,10 +105,10 @@ pub(super) fn window(window: Option<usize>) -> u32 {
 }
 
 /// Where the next part begins.
-struct Cut(Address);
+struct Cut(Pointer);
 
 impl Cut {
-    fn take(&mut self, count: usize, number_bytes: usize) -> Address {
+    fn take(&mut self, count: usize, number_bytes: usize) -> Pointer {
         let at = self.0;
         self.0 = (at + (count * number_bytes) as u64).next_multiple_of(ALIGNMENT as u64);
         at

@@ -1,7 +1,8 @@
 //! What a step is given: ids, positions, slots, lengths and block tables in one piece of memory, so that one copy brings them to the
 //! device.
 
-use super::arguments::{Address, NO_SLOT, Sequences};
+use candela_cuda::arguments::{NO_SLOT, Pointer, Sequences};
+
 use crate::model::runner::{Batch, blocks_for};
 
 const WORD: u64 = size_of::<u32>() as u64;
@@ -105,7 +106,7 @@ impl Layout {
     }
 
     /// The parts on the device, where the first word is at `base`.
-    pub(super) fn on_device(&self, base: Address) -> OnDevice {
+    pub(super) fn on_device(&self, base: Pointer) -> OnDevice {
         let [tokens, ids, positions, slots, starts, lengths, logits, tables, _] =
             self.starts().map(|word| base + word as u64 * WORD);
         OnDevice {
@@ -129,18 +130,18 @@ impl Layout {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnDevice {
     /// How many tokens there are.
-    pub(super) tokens: Address,
-    pub(super) ids: Address,
-    pub(super) positions: Address,
-    pub(super) slots: Address,
+    pub(super) tokens: Pointer,
+    pub(super) ids: Pointer,
+    pub(super) positions: Pointer,
+    pub(super) slots: Pointer,
     /// Rows whose logits are wanted.
-    pub(super) logits: Address,
+    pub(super) logits: Pointer,
     pub(super) sequences: Sequences,
 }
 
 impl OnDevice {
     /// The wanted rows from the `first` on.
-    pub(super) fn logits_from(&self, first: usize) -> Address {
+    pub(super) fn logits_from(&self, first: usize) -> Pointer {
         self.logits + first as u64 * WORD
     }
 }

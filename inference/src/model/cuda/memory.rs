@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use candela_cuda::cudarc::driver::{CudaStream, result};
+use candela_cuda::{
+    arguments::Pointer,
+    cudarc::driver::{CudaStream, result},
+};
 
-use super::{arguments::Address, error::GpuError};
+use super::error::GpuError;
 use crate::model::Bytes;
 
 /// What cuBLASLt's fastest algorithms want of an address.
@@ -13,7 +16,7 @@ pub(super) const ALIGNMENT: usize = 256;
 /// Some of the device's memory.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) address: Address,
+    pub(super) address: Pointer,
     bytes: usize,
     stream: Arc<CudaStream>,
 }
@@ -129,7 +132,7 @@ impl<T: Copy + Default> Pinned<T> {
         &self,
         stream: &CudaStream,
         count: usize,
-        to: Address,
+        to: Pointer,
     ) -> Result<(), GpuError> {
         #[expect(unsafe_code, reason = "the driver's own call")]
         // SAFETY: the caller gives a place with room for them, and waits for the stream before it changes them.
@@ -142,7 +145,7 @@ impl<T: Copy + Default> Pinned<T> {
         &mut self,
         stream: &CudaStream,
         count: usize,
-        from: Address,
+        from: Pointer,
     ) -> Result<(), GpuError> {
         let to = &mut self.numbers_mut()[..count];
         #[expect(unsafe_code, reason = "the driver's own call")]

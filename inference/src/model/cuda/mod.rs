@@ -2,13 +2,11 @@
 //!
 //! `load.rs` plans the memory and fills it, `weights.rs` holds the weights, `buffers.rs` cuts up the rest, `inputs.rs` lays a step's inputs out
 //! for one copy, `pass.rs` is the forward pass as launches, of `kernels.rs` and `products.rs`, `graph.rs` records them.
-//! `arguments.rs` mirrors the kernels' parameters.
 //!
 //! # Guarantees
 //! A row's result depends on its own sequence and on how many rows its step is padded to ([`padded`], [`bucket`]), not on what is in the
 //! other rows. The number of rows decides which algorithm cuBLASLt takes, and with it the last bits of a result.
 
-mod arguments;
 mod buffers;
 mod error;
 mod graph;
@@ -22,13 +20,12 @@ mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use candela_cuda::cudarc::driver::CudaStream;
+use candela_cuda::{arguments::Pointer, cudarc::driver::CudaStream};
 
 pub use error::GpuError;
 pub(super) use load::{check, load, plan};
 
 use self::{
-    arguments::Address,
     graph::Graph,
     inputs::{Layout, Limits},
     memory::Pinned,
@@ -216,7 +213,7 @@ impl CudaRunner {
         (decodes, prefills): (bool, bool),
     ) -> Result<Step, GpuError> {
         layout.write(batch, self.inputs.numbers_mut());
-        let base: Address = self.decoder.parts.inputs;
+        let base: Pointer = self.decoder.parts.inputs;
         self.inputs.send(&self.stream, layout.words(), base)?;
         Ok(Step {
             inputs: layout.on_device(base),

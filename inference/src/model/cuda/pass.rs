@@ -1,13 +1,13 @@
 //! The decoder's forward pass as a list of launches on the device's one stream. Nothing in here waits for the device, asks it for memory, or
 //! depends on the numbers in it: the same list can be recorded as a graph.
 
+use candela_cuda::arguments::{
+    AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul, ExpertsRoute,
+    Gated, Gather, Heads, Pointer, Residual, RmsNorm, Scores,
+};
 use candle_core::DType;
 
 use super::{
-    arguments::{
-        Address, AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul,
-        ExpertsRoute, Gated, Gather, Heads, Residual, RmsNorm, Scores,
-    },
     buffers::{Parts, SPLIT_TOKENS, SPLITS_MAX, window},
     error::GpuError,
     inputs::OnDevice,
@@ -64,7 +64,7 @@ impl Decoder {
     }
 
     /// Logits of `rows` rows of `states`, f32, in `parts.logits`.
-    pub(super) fn logits(&mut self, states: Address, rows: usize) -> Result<(), GpuError> {
+    pub(super) fn logits(&mut self, states: Pointer, rows: usize) -> Result<(), GpuError> {
         let config = &self.model.config;
         let logits = self.parts.logits;
         let head = self.model.lm_head.as_ref();
@@ -131,7 +131,7 @@ impl Decoder {
         &self,
         step: &Step,
         norm: &Norm,
-        (x, out): (Address, Address),
+        (x, out): (Pointer, Pointer),
         width: usize,
         stride: usize,
     ) -> Result<(), GpuError> {
@@ -307,7 +307,7 @@ impl Decoder {
         self.join(step, model.layers[index].mlp_out_norm.as_ref(), next)
     }
 
-    fn experts(&self, mixture: &Mixture, input: Address, step: &Step) -> Result<(), GpuError> {
+    fn experts(&self, mixture: &Mixture, input: Pointer, step: &Step) -> Result<(), GpuError> {
         let (parts, rows) = (&self.parts, step.rows as u32);
         let own = parts.mixture.expect("a mixture has its parts");
         let hidden = self.model.config.hidden as u32;
@@ -401,20 +401,20 @@ impl Decoder {
 }
 
 impl Cache {
-    fn layer(&self, index: usize) -> Address {
+    fn layer(&self, index: usize) -> Pointer {
         self.memory.address + (index * self.layer_bytes) as u64
     }
 }
 
 /// What a half of a layer begins with: the residual stream, or what the launch before made of it.
-fn normed(parts: &Parts, norm: Option<&Norm>) -> Address {
+fn normed(parts: &Parts, norm: Option<&Norm>) -> Pointer {
     match norm {
         Some(_) => parts.normed,
         None => parts.x,
     }
 }
 
-fn product(matrix: &Matrix, x: Address, out: Address, rows: usize) -> Product {
+fn product(matrix: &Matrix, x: Pointer, out: Pointer, rows: usize) -> Product {
     Product {
         x,
         weight: matrix.weight(),
@@ -427,7 +427,7 @@ fn product(matrix: &Matrix, x: Address, out: Address, rows: usize) -> Product {
     }
 }
 
-fn elementwise(x: Address, out: Address, count: usize) -> Elementwise {
+fn elementwise(x: Pointer, out: Pointer, count: usize) -> Elementwise {
     Elementwise {
         x,
         y: 0,

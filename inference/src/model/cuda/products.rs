@@ -6,14 +6,16 @@
 
 use std::{collections::HashMap, ffi::c_void, ptr, sync::Arc};
 
-use candela_cuda::cudarc::{
-    cublaslt::{result, sys},
-    driver::CudaStream,
+use candela_cuda::{
+    arguments::Pointer,
+    cudarc::{
+        cublaslt::{result, sys},
+        driver::CudaStream,
+    },
 };
 use candle_core::DType;
 
 use super::{
-    arguments::Address,
     error::GpuError,
     memory::{ALIGNMENT, Memory},
 };
@@ -38,13 +40,13 @@ struct Shape {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Product {
     /// `[rows, inputs]`
-    pub(super) x: Address,
+    pub(super) x: Pointer,
     /// `[outputs, inputs]`
-    pub(super) weight: Address,
+    pub(super) weight: Pointer,
     /// `[outputs]`; 0: none.
-    pub(super) bias: Address,
+    pub(super) bias: Pointer,
     /// `[rows, outputs]`
-    pub(super) out: Address,
+    pub(super) out: Pointer,
     pub(super) rows: usize,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
@@ -129,7 +131,7 @@ impl Products {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let doing = "choosing how a matrix product is made";
         let preference = Preference(result::create_matmul_pref().map_err(GpuError::blas(doing))?);
-        let aligned = |address: Address| 1u32 << address.trailing_zeros().min(ALIGNMENT.ilog2());
+        let aligned = |address: Pointer| 1u32 << address.trailing_zeros().min(ALIGNMENT.ilog2());
         let alignments = [
             (
                 Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use candela_cuda::cudarc::driver::CudaStream;
+use candela_cuda::{arguments::Pointer, cudarc::driver::CudaStream};
 use candle_core::DType;
 use half::{bf16, f16};
 
 use super::{
-    arguments::Address,
     error::GpuError,
     memory::Memory,
 };
@@ -49,18 +48,18 @@ pub(super) struct Mixture {
 }
 
 impl Norm {
-    pub(super) fn address(&self) -> Address {
+    pub(super) fn address(&self) -> Pointer {
         self.0.address
     }
 }
 
 impl Matrix {
-    pub(super) fn weight(&self) -> Address {
+    pub(super) fn weight(&self) -> Pointer {
         self.weight.address
     }
 
     /// 0: it has none.
-    pub(super) fn bias(&self) -> Address {
+    pub(super) fn bias(&self) -> Pointer {
         self.bias.as_ref().map_or(0, |bias| bias.address)
     }
 }

@@ -192,7 +192,9 @@ fn load_on_gpu(
         .memory_bytes
         .store(converted as u64, Ordering::Relaxed);
     if flags.weights_cache_dir.is_some() {
-        tracing::info!("--weights-cache-dir: a GPU takes weights as the files have them; nothing is kept");
+        tracing::info!(
+            "--weights-cache-dir: a GPU takes weights as the files have them; nothing is kept"
+        );
     }
     let runner = cuda::load(gpu, opened, &plan, flags)?;
     Ok(opened.loaded(&plan)(runner))

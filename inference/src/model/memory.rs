@@ -206,7 +206,9 @@ impl MemoryPlan {
             (None, None) => {
                 let sequences = flags.max_num_seqs.as_usize();
                 // The last block of each sequence may be almost empty.
-                let of_a_step = needs.step_tokens.map(|tokens| blocks_for(tokens) + sequences);
+                let of_a_step = needs
+                    .step_tokens
+                    .map(|tokens| blocks_for(tokens) + sequences);
                 return Ok(sequences
                     .saturating_mul(blocks_for(self.max_model_len))
                     .min(of_a_step.unwrap_or(usize::MAX))

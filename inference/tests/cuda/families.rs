@@ -86,7 +86,10 @@ impl Family {
 
     /// Names and shapes of the tensors.
     fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let (hidden, tied) = (self.size("hidden_size"), &self.config["tie_word_embeddings"]);
+        let (hidden, tied) = (
+            self.size("hidden_size"),
+            &self.config["tie_word_embeddings"],
+        );
         let mut tensors = vec![
             ("model.embed_tokens.weight".to_owned(), vec![VOCAB, hidden]),
             ("model.norm.weight".to_owned(), vec![hidden]),
@@ -97,7 +100,8 @@ impl Family {
         for layer in 0..self.size("num_hidden_layers") {
             let all = self.layer();
             let named = all.into_iter();
-            tensors.extend(named.map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape)));
+            tensors
+                .extend(named.map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape)));
         }
         tensors
     }
@@ -161,7 +165,12 @@ impl Family {
         tensors
     }
 
-    fn mixture(&self, count: usize, hidden: usize, linear: &mut impl FnMut(&str, usize, usize, bool)) {
+    fn mixture(
+        &self,
+        count: usize,
+        hidden: usize,
+        linear: &mut impl FnMut(&str, usize, usize, bool),
+    ) {
         let mixtral = self.config["num_local_experts"].is_u64();
         let (block, inner) = if mixtral {
             ("block_sparse_moe", self.size("intermediate_size"))
@@ -220,7 +229,10 @@ fn bytes(x: f32, dtype: Dtype) -> Vec<u8> {
 
 /// Wide enough that each token changes what follows.
 fn numbers(name: &str, shape: &[usize], gemma: bool) -> Vec<f32> {
-    let mut random = Random(name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)));
+    let mut random = Random(
+        name.bytes()
+            .fold(7, |seed, byte| seed * 31 + u64::from(byte)),
+    );
     let (centre, spread) = match shape {
         [_] if name.ends_with("bias") => (0.0, 0.1),
         // Gemma's norms multiply by one more.
@@ -229,7 +241,9 @@ fn numbers(name: &str, shape: &[usize], gemma: bool) -> Vec<f32> {
         _ => (0.0, 0.6),
     };
     let count = shape.iter().product();
-    (0..count).map(|_| centre + spread * random.next()).collect()
+    (0..count)
+        .map(|_| centre + spread * random.next())
+        .collect()
 }
 
 /// Numbers between −1 and 1 (Marsaglia 2003).
@@ -261,8 +275,18 @@ pub fn all() -> Vec<Family> {
             [2, 64, 4, 1, 24, 96],
             json!({"sliding_window": 45}),
         ),
-        Family::new("qwen2", "Qwen2ForCausalLM", [2, 64, 2, 2, 64, 96], json!({"tie_word_embeddings": true})),
-        Family::new("qwen3", "Qwen3ForCausalLM", [2, 64, 4, 2, 64, 96], json!({"tie_word_embeddings": true})),
+        Family::new(
+            "qwen2",
+            "Qwen2ForCausalLM",
+            [2, 64, 2, 2, 64, 96],
+            json!({"tie_word_embeddings": true}),
+        ),
+        Family::new(
+            "qwen3",
+            "Qwen3ForCausalLM",
+            [2, 64, 4, 2, 64, 96],
+            json!({"tie_word_embeddings": true}),
+        ),
         Family::new(
             "phi3",
             "Phi3ForCausalLM",
@@ -281,7 +305,12 @@ pub fn all() -> Vec<Family> {
             [4, 64, 2, 1, 96, 96],
             json!({"tie_word_embeddings": true, "no_rope_layer_interval": 2}),
         ),
-        Family::new("olmo2", "Olmo2ForCausalLM", [2, 64, 4, 2, 64, 96], json!({})),
+        Family::new(
+            "olmo2",
+            "Olmo2ForCausalLM",
+            [2, 64, 4, 2, 64, 96],
+            json!({}),
+        ),
         Family::new(
             "gemma2",
             "Gemma2ForCausalLM",

@@ -43,7 +43,10 @@ fn family(name: &str) -> Family {
 fn largest_error(expected: &[Vec<f32>], got: &[Vec<f32>]) -> f32 {
     let pairs = expected.iter().flatten().zip(got.iter().flatten());
     let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let largest = expected.iter().flatten().fold(0.0, |m: f32, x| m.max(x.abs()));
+    let largest = expected
+        .iter()
+        .flatten()
+        .fold(0.0, |m: f32, x| m.max(x.abs()));
     assert!(got.iter().flatten().all(|x| x.is_finite()));
     difference / largest
 }
@@ -93,8 +96,15 @@ fn logits_in_bf16_are_as_near_to_f32_as_those_of_the_processors() {
         for piece in [13, 100] {
             let got = all_logits(&mut folder.session(Dtype::Auto, gpu), piece, 4);
             let error = median_error(&exact, &got);
-            println!("{} bf16, pieces of {piece}: {error:.1e}, the processors {cpu:.1e}", family.name);
-            assert!(error < ROUNDED_RATIO_MAX * cpu, "{}: {error}, {cpu}", family.name);
+            println!(
+                "{} bf16, pieces of {piece}: {error:.1e}, the processors {cpu:.1e}",
+                family.name
+            );
+            assert!(
+                error < ROUNDED_RATIO_MAX * cpu,
+                "{}: {error}, {cpu}",
+                family.name
+            );
         }
     }
 }
@@ -177,7 +187,12 @@ fn what_a_graph_does_is_what_its_launches_do() {
 #[test]
 fn a_decoded_sequence_has_the_same_logits_whatever_is_beside_it() {
     let gpu = gpu();
-    for (name, dtype) in [("qwen3", Saved::BF16), ("gemma2", Saved::F16), ("phi3", Saved::F32), ("qwen3-moe", Saved::BF16)] {
+    for (name, dtype) in [
+        ("qwen3", Saved::BF16),
+        ("gemma2", Saved::F16),
+        ("phi3", Saved::F32),
+        ("qwen3-moe", Saved::BF16),
+    ] {
         let folder = Folder::of(&family(name), dtype);
         let mut session = started(&folder, Dtype::Auto, gpu);
         let mut run = |members: &[usize]| {
@@ -194,7 +209,11 @@ fn a_decoded_sequence_has_the_same_logits_whatever_is_beside_it() {
         let fewer = run(&[2, 1, 3]);
         assert_eq!(all[2], others[1], "{name}");
         assert_eq!(all[0], others[3], "{name}");
-        assert_eq!([&all[2], &all[1], &all[3]], [&fewer[0], &fewer[1], &fewer[2]], "{name}");
+        assert_eq!(
+            [&all[2], &all[1], &all[3]],
+            [&fewer[0], &fewer[1], &fewer[2]],
+            "{name}"
+        );
         // Whether cuBLAS adds in the same order for another number of rows is its own matter; the software device does.
         if std::env::var_os("CANDELA_GPU").is_none() {
             for sequence in 0..4 {
@@ -236,8 +255,13 @@ fn refusal(family: &Family, change: impl FnOnce(&mut candela_flags::EngineFlags)
 
 #[test]
 fn what_a_gpu_does_not_run_is_refused_by_name() {
-    let quantized = refusal(&family("llama"), |flags| flags.quantization = Quantization::Q8_0);
-    assert!(quantized.contains("--quantization") && quantized.contains("--device=cpu"), "{quantized}");
+    let quantized = refusal(&family("llama"), |flags| {
+        flags.quantization = Quantization::Q8_0
+    });
+    assert!(
+        quantized.contains("--quantization") && quantized.contains("--device=cpu"),
+        "{quantized}"
+    );
     let mixture = refusal(&family("mixtral"), |_| ());
     assert!(mixture.contains("experts in float32"), "{mixture}");
     let long = refusal(&family("llama"), |flags| {

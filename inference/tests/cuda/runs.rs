@@ -13,7 +13,9 @@ use candela_engine::{
     },
     sampling::Logits,
 };
-use candela_flags::{BatchedTokens, ContextLength, Device, Dtype, EngineFlags, KvBlocks, MaxSequences};
+use candela_flags::{
+    BatchedTokens, ContextLength, Device, Dtype, EngineFlags, KvBlocks, MaxSequences,
+};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 /// Blocks of a sequence in these tests.
@@ -91,7 +93,10 @@ impl Session {
 
     /// Runs the batch as it is, once more if it was run before: keys and values become what they are.
     pub fn run(&mut self) -> Vec<Vec<f32>> {
-        self.model.runner.forward(&self.batch, &mut self.logits).unwrap();
+        self.model
+            .runner
+            .forward(&self.batch, &mut self.logits)
+            .unwrap();
         let rows = self.logits.data.chunks(self.logits.vocab);
         rows.map(<[f32]>::to_vec).collect()
     }
@@ -148,7 +153,11 @@ pub fn all_logits(session: &mut Session, piece: usize, more: usize) -> Vec<Vec<f
             .filter(|(at, prompt)| done[*at] < prompt.len())
             .map(|(at, prompt)| {
                 let from = done[at];
-                let tokens = if from < whole[at] { piece.min(whole[at] - from) } else { 1 };
+                let tokens = if from < whole[at] {
+                    piece.min(whole[at] - from)
+                } else {
+                    1
+                };
                 (at, &prompt[from..from + tokens])
             })
             .collect();

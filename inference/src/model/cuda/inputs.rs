@@ -107,8 +107,17 @@ impl Layout {
 
     /// The parts on the device, where the first word is at `base`.
     pub(super) fn on_device(&self, base: Pointer) -> OnDevice {
-        let [tokens, ids, positions, slots, starts, lengths, logits, tables, _] =
-            self.starts().map(|word| base + word as u64 * WORD);
+        let [
+            tokens,
+            ids,
+            positions,
+            slots,
+            starts,
+            lengths,
+            logits,
+            tables,
+            _,
+        ] = self.starts().map(|word| base + word as u64 * WORD);
         OnDevice {
             tokens,
             ids,

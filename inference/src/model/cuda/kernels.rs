@@ -6,8 +6,8 @@ use candela_cuda::{
     Gpu, Kernel,
     arguments::{
         AttentionDecode, AttentionPlan, AttentionPrefill, EXPERTS_SHARED, Elementwise,
-        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Residual, RmsNorm,
-        prefill_shared_bytes, prefill_tile_rows,
+        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Residual, RmsNorm, prefill_shared_bytes,
+        prefill_tile_rows,
     },
     cudarc::driver::{CudaStream, DeviceRepr, sys::CUdevice_attribute},
 };
@@ -160,7 +160,11 @@ impl Kernels {
         self.elementwise(&self.logits_scale, args)
     }
 
-    fn elementwise(&self, kernel: &Kernel<Elementwise>, args: &Elementwise) -> Result<(), GpuError> {
+    fn elementwise(
+        &self,
+        kernel: &Kernel<Elementwise>,
+        args: &Elementwise,
+    ) -> Result<(), GpuError> {
         let blocks = args.count.div_ceil(ELEMENTWISE_NUMBERS) as u32;
         self.launch(kernel, (blocks, 1, 1), args)
     }

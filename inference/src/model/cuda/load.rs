@@ -52,7 +52,9 @@ pub(in crate::model) fn check(
     }
     if config.head_dim > HEAD_DIM_MAX || config.head_dim % 2 != 0 {
         let head_dim = config.head_dim;
-        return refuse(format!("head_dim = {head_dim}, odd or beyond {HEAD_DIM_MAX},"));
+        return refuse(format!(
+            "head_dim = {head_dim}, odd or beyond {HEAD_DIM_MAX},"
+        ));
     }
     for layer in &config.layers {
         let MlpConfig::Experts(experts) = &layer.mlp else {
@@ -93,7 +95,12 @@ pub(in crate::model) fn plan(
     let block = config.layers.len() * layer_block_bytes(config, opened.dtype);
     let needs = Needs::of_decoder_on_gpu(config, context, block, step);
     let free = free.min(part as usize);
-    Ok(MemoryPlan::new(&needs, opened.size.bytes, flags, Some(free))?)
+    Ok(MemoryPlan::new(
+        &needs,
+        opened.size.bytes,
+        flags,
+        Some(free),
+    )?)
 }
 
 /// Fills the GPU's memory as planned.

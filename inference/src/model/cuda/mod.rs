@@ -74,7 +74,9 @@ impl Runner for CudaRunner {
         logits.vocab = self.decoder.model.config.vocab;
         logits.data.clear();
         if self.decoder.model.lm_head.is_none() {
-            return Err(RunnerError("the model was loaded without an LM head".to_owned()));
+            return Err(RunnerError(
+                "the model was loaded without an LM head".to_owned(),
+            ));
         }
         self.run(batch, Wanted::Logits, &mut logits.data)
     }
@@ -120,7 +122,9 @@ impl CudaRunner {
         let known = self.positions;
         let slots = self.decoder.cache.blocks * super::runner::BLOCK_TOKENS;
         if let Some(at) = batch.positions.iter().find(|&&at| at as usize >= known) {
-            return Err(RunnerError(format!("position {at} of {known} that there are")));
+            return Err(RunnerError(format!(
+                "position {at} of {known} that there are"
+            )));
         }
         if let Some(slot) = batch.slot_mapping.iter().find(|&&s| s as usize >= slots) {
             return Err(RunnerError(format!("slot {slot} is outside the cache")));

@@ -123,7 +123,13 @@ impl Decoder {
             return Ok(());
         };
         let hidden = model.config.hidden;
-        self.norm(step, norm, (self.parts.x, self.parts.normed), hidden, hidden)
+        self.norm(
+            step,
+            norm,
+            (self.parts.x, self.parts.normed),
+            hidden,
+            hidden,
+        )
     }
 
     /// RMS norm of `width` numbers of each row; rows begin `stride` numbers apart.
@@ -375,12 +381,7 @@ impl Decoder {
     }
 
     /// `y`, normed if there is a norm, joins the residual stream, which is then normed for what comes next.
-    fn join(
-        &self,
-        step: &Step,
-        norm: Option<&Norm>,
-        next: Option<&Norm>,
-    ) -> Result<(), GpuError> {
+    fn join(&self, step: &Step, norm: Option<&Norm>, next: Option<&Norm>) -> Result<(), GpuError> {
         let (config, parts) = (&self.model.config, &self.parts);
         self.kernels.residual(
             step.rows as u32,

@@ -154,10 +154,7 @@ impl Products {
             preference.set(attribute, &bytes)?;
         }
         let bytes = WORKSPACE_BYTES as u64;
-        preference.set(
-            Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-            &bytes,
-        )?;
+        preference.set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes)?;
         #[expect(unsafe_code, reason = "cuBLASLt's own call")]
         // SAFETY: all descriptions are alive.
         let found = unsafe {
@@ -171,9 +168,7 @@ impl Products {
                 preference.0,
             )
         };
-        found
-            .map(|found| found.algo)
-            .map_err(GpuError::blas(doing))
+        found.map(|found| found.algo).map_err(GpuError::blas(doing))
     }
 }
 
@@ -276,12 +271,7 @@ impl Described {
         // SAFETY: it copies the value, which has the attribute's type.
         let set = unsafe {
             let value: *const T = value;
-            result::set_matmul_desc_attribute(
-                self.product,
-                attribute,
-                value.cast(),
-                size_of::<T>(),
-            )
+            result::set_matmul_desc_attribute(self.product, attribute, value.cast(), size_of::<T>())
         };
         set.map_err(GpuError::blas("describing a matrix product"))
     }

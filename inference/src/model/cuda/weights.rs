@@ -6,10 +6,7 @@ use candela_cuda::{arguments::Pointer, cudarc::driver::CudaStream};
 use candle_core::DType;
 use half::{bf16, f16};
 
-use super::{
-    error::GpuError,
-    memory::Memory,
-};
+use super::{error::GpuError, memory::Memory};
 use crate::model::{
     config::{DecoderConfig, EmbeddingScale, ExpertsConfig},
     layer::{ExpertMatrices, Form, Layer, Matrices, Place},
@@ -154,9 +151,8 @@ impl Upload<'_> {
     /// Matrices one below the other, in one piece of memory.
     fn stacked(&self, parts: &[&Matrices]) -> Result<Memory, WeightsError> {
         let number = self.dtype.size_in_bytes();
-        let bytes = |matrices: &&Matrices| {
-            matrices.rows.iter().sum::<usize>() * matrices.columns * number
-        };
+        let bytes =
+            |matrices: &&Matrices| matrices.rows.iter().sum::<usize>() * matrices.columns * number;
         let first = &parts[0].names[0];
         let memory = Memory::new(self.stream, parts.iter().map(bytes).sum(), first)
             .map_err(refused(first))?;
@@ -227,7 +223,11 @@ impl Place<OnDevice> for Upload<'_> {
     }
 
     fn experts(&self, matrices: &ExpertMatrices) -> Result<Mixture, WeightsError> {
-        let gate_up: Vec<&Matrices> = matrices.experts.iter().map(|(gate_up, _)| gate_up).collect();
+        let gate_up: Vec<&Matrices> = matrices
+            .experts
+            .iter()
+            .map(|(gate_up, _)| gate_up)
+            .collect();
         let down: Vec<&Matrices> = matrices.experts.iter().map(|(_, down)| down).collect();
         Ok(Mixture {
             router: self.linear(&matrices.router)?,

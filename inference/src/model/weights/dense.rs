@@ -96,11 +96,17 @@ mod tests {
     #[test]
     fn numbers_are_rounded_to_the_type_asked_for() {
         let wide: Vec<u8> = [1.0f32, -2.5, 1.00390625].map(f32::to_le_bytes).concat();
-        let narrow = [bf16::from_f32(1.0), bf16::from_f32(-2.5), bf16::from_f32(1.0)];
+        let narrow = [
+            bf16::from_f32(1.0),
+            bf16::from_f32(-2.5),
+            bf16::from_f32(1.0),
+        ];
         let narrow = narrow.map(bf16::to_le_bytes).concat();
         assert_eq!(converted(DType::F32, &wide, DType::BF16), narrow);
         assert_eq!(converted(DType::F32, &wide, DType::F32), wide);
-        let half = [1.0f32, -2.5].map(|x| f16::from_f32(x).to_le_bytes()).concat();
+        let half = [1.0f32, -2.5]
+            .map(|x| f16::from_f32(x).to_le_bytes())
+            .concat();
         assert_eq!(converted(DType::F16, &half, DType::F32), &wide[..8]);
         assert_eq!(converted(DType::BF16, &narrow[..4], DType::F16), half);
     }

@@ -94,15 +94,15 @@ chart() {
     tests/chart/run.sh "$CANDELA_PROGRAMS"
 }
 
-# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included, and on machines that a driver of the tests plays
-# the program says what is missing. In the profile of `make cuda`, whose artifacts it takes.
+# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included; on machines that a driver of the tests plays
+# the program says what is missing; on a device of software models give what they give on the processors. In the profile of `make cuda`, whose artifacts it takes.
 cuda() {
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
     local build=(--release --locked --target "$host" --target-dir "$CARGO_TARGET_DIR/gpu")
     local packages=(--package candela-engine --package candela-cuda --features candela-engine/cuda)
-    tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --example devices -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --test software --example devices
+    tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --test cuda --example devices -- -D warnings &&
+        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --test software --test cuda --example devices
 }
 
 cluster() {

@@ -39,6 +39,8 @@ mod weights_cache;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;
+#[cfg(feature = "cuda")]
+pub use cuda::GpuError;
 pub use describe::{Description, describe};
 pub use device::{Device, DeviceError, open as open_device};
 pub use gguf::GgufError;

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 /// Where the norms of a layer stand, and which there are of queries and keys.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Norms {
+pub(crate) enum Norms {
     Before,
     After,
     Around,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum QkNorm {
+pub(crate) enum QkNorm {
     No,
     Head,
     Full,
@@ -23,8 +23,8 @@ pub enum QkNorm {
 
 /// A model: its configuration, and what its tensors are.
 #[derive(Clone)]
-pub struct Family {
-    pub name: &'static str,
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
     config: Value,
     norms: Norms,
     qk_norm: QkNorm,
@@ -34,7 +34,7 @@ pub struct Family {
     fused: bool,
 }
 
-pub const VOCAB: usize = 203;
+pub(crate) const VOCAB: usize = 203;
 
 impl Family {
     fn new(name: &'static str, architecture: &str, sizes: [usize; 6], more: Value) -> Self {
@@ -70,7 +70,7 @@ impl Family {
     }
 
     /// It has experts, which are not run in f32 on a GPU.
-    pub fn is_mixture(&self) -> bool {
+    pub(crate) fn is_mixture(&self) -> bool {
         self.experts().is_some()
     }
 
@@ -192,7 +192,7 @@ impl Family {
     }
 
     /// Writes it, its numbers in `dtype`.
-    pub fn write(&self, folder: &Path, dtype: Dtype) {
+    pub(crate) fn write(&self, folder: &Path, dtype: Dtype) {
         let mut config = self.config.clone();
         config["torch_dtype"] = match dtype {
             Dtype::BF16 => json!("bfloat16"),
@@ -259,7 +259,7 @@ impl Random {
 }
 
 /// All of them. Heads of 64 and 96 numbers go to the tensor cores, those of 24 and 40 do not.
-pub fn all() -> Vec<Family> {
+pub(crate) fn all() -> Vec<Family> {
     let mut families = vec![
         Family::new(
             "llama",

@@ -2,6 +2,7 @@
 //! graphs. Without a GPU on the device of software; with CANDELA_GPU=1 on the machine's own.
 #![cfg(feature = "cuda")]
 
+mod engine;
 mod families;
 mod runs;
 

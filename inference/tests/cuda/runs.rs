@@ -20,10 +20,10 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 /// Blocks of a sequence in these tests.
 const WIDTH: usize = 8;
-pub const SEQUENCES: usize = 6;
+pub(crate) const SEQUENCES: usize = 6;
 
 /// The GPU; where CANDELA_GPU asks for none, that of software, whose libraries then are those that everyone finds by their names.
-pub fn gpu() -> Device {
+pub(crate) fn gpu() -> Device {
     static SOFTWARE: OnceLock<()> = OnceLock::new();
     SOFTWARE.get_or_init(|| {
         if std::env::var_os("CANDELA_GPU").is_some() {
@@ -41,7 +41,7 @@ pub fn gpu() -> Device {
 }
 
 /// The folder of the software device's libraries.
-pub fn software() -> PathBuf {
+pub(crate) fn software() -> PathBuf {
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/software/build.sh");
     let built = Command::new("bash").arg(build).output().unwrap();
     let said = String::from_utf8_lossy(&built.stderr);
@@ -49,7 +49,7 @@ pub fn software() -> PathBuf {
     PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
 }
 
-pub fn flags(folder: &Path, dtype: Dtype) -> EngineFlags {
+pub(crate) fn flags(folder: &Path, dtype: Dtype) -> EngineFlags {
     let mut flags = EngineFlags::for_model(folder.to_str().unwrap().to_owned());
     flags.dtype = dtype;
     flags.max_model_len = Some(ContextLength::new((WIDTH * 32) as u64).unwrap());
@@ -59,23 +59,23 @@ pub fn flags(folder: &Path, dtype: Dtype) -> EngineFlags {
     flags
 }
 
-pub fn load(flags: &EngineFlags, device: Device) -> Result<LoadedModel, String> {
+pub(crate) fn load(flags: &EngineFlags, device: Device) -> Result<LoadedModel, String> {
     let files = model::open(&flags.model).map_err(|error| error.to_string())?;
     let device = model::open_device(device).map_err(|error| error.to_string())?;
     model::load(&files, device, flags, &LoadProgress::default()).map_err(|error| error.to_string())
 }
 
 /// Some sequences on a model. The blocks of the sequences are interleaved, so that no block table is a plain range.
-pub struct Session {
-    pub model: LoadedModel,
+pub(crate) struct Session {
+    pub(crate) model: LoadedModel,
     batch: Batch,
-    pub logits: Logits,
+    pub(crate) logits: Logits,
     /// What is in the cache of each sequence.
     done: Vec<usize>,
 }
 
 impl Session {
-    pub fn new(flags: &EngineFlags, device: Device) -> Self {
+    pub(crate) fn new(flags: &EngineFlags, device: Device) -> Self {
         Self {
             model: load(flags, device).unwrap(),
             batch: Batch::default(),
@@ -85,14 +85,14 @@ impl Session {
     }
 
     /// Runs the next tokens of some sequences; the logits of all of them.
-    pub fn step(&mut self, parts: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+    pub(crate) fn step(&mut self, parts: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
         self.put(parts);
         self.batch.logits_idx = (0..self.batch.input_ids.len() as u32).collect();
         self.run()
     }
 
     /// Runs the batch as it is, once more if it was run before: keys and values become what they are.
-    pub fn run(&mut self) -> Vec<Vec<f32>> {
+    pub(crate) fn run(&mut self) -> Vec<Vec<f32>> {
         self.model
             .runner
             .forward(&self.batch, &mut self.logits)
@@ -115,13 +115,13 @@ impl Session {
     }
 
     /// Forgets the last tokens of a sequence.
-    pub fn back(&mut self, sequence: usize, tokens: usize) {
+    pub(crate) fn back(&mut self, sequence: usize, tokens: usize) {
         self.done[sequence] -= tokens;
     }
 }
 
 /// Tokens of a sequence.
-pub fn prompt(sequence: usize, length: usize) -> Vec<u32> {
+pub(crate) fn prompt(sequence: usize, length: usize) -> Vec<u32> {
     let vocab = super::families::VOCAB;
     (0..length)
         .map(|at| ((at * 37 + sequence * 101 + at * at * 13 + 5) % vocab) as u32)
@@ -129,7 +129,7 @@ pub fn prompt(sequence: usize, length: usize) -> Vec<u32> {
 }
 
 /// The prompts that most tests take.
-pub fn prompts() -> Vec<Vec<u32>> {
+pub(crate) fn prompts() -> Vec<Vec<u32>> {
     let lengths = [1, 33, 64, 9, 70];
     let each = lengths.iter().enumerate();
     each.map(|(at, &length)| prompt(at, length)).collect()
@@ -137,7 +137,7 @@ pub fn prompts() -> Vec<Vec<u32>> {
 
 /// The logits of all positions of the prompts, each taken `piece` tokens at a time beside the others, and of some tokens that follow one by
 /// one: some sequences then decode beside prompts, in the end all of them together.
-pub fn all_logits(session: &mut Session, piece: usize, more: usize) -> Vec<Vec<f32>> {
+pub(crate) fn all_logits(session: &mut Session, piece: usize, more: usize) -> Vec<Vec<f32>> {
     let prompts: Vec<Vec<u32>> = prompts()
         .into_iter()
         .enumerate()

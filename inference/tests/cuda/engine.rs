@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -58,6 +59,10 @@ impl Engine {
         engine
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline, not what a request cost"
+    )]
     fn until_ready(&mut self) {
         let begun = Instant::now();
         while !self.ask("GET", "/ready", "").0.contains(" 200 ") {
@@ -67,6 +72,7 @@ impl Engine {
                 panic!("the engine ended, {status}: {said}");
             }
             assert!(begun.elapsed() < READY_WITHIN, "the engine is not ready");
+            thread::sleep(Duration::from_millis(5));
         }
     }
 

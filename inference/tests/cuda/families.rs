@@ -260,7 +260,27 @@ impl Random {
 
 /// All of them. Heads of 64 and 96 numbers go to the tensor cores, those of 24 and 40 do not.
 pub(crate) fn all() -> Vec<Family> {
-    let mut families = vec![
+    let mut families = [plain(), others()].concat();
+    for family in &mut families {
+        family.fused = family.name == "phi3";
+        family.qkv_bias = matches!(family.name, "llama" | "qwen2");
+        (family.out_bias, family.mlp_bias) = (family.name == "llama", family.name == "llama");
+        family.norms = match family.name {
+            "olmo2" => Norms::After,
+            "gemma2" | "gemma3" => Norms::Around,
+            _ => Norms::Before,
+        };
+        family.qk_norm = match family.name {
+            "qwen3" | "gemma3" | "qwen3-moe" => QkNorm::Head,
+            "olmo2" => QkNorm::Full,
+            _ => QkNorm::No,
+        };
+    }
+    families
+}
+
+fn plain() -> Vec<Family> {
+    vec![
         Family::new(
             "llama",
             "LlamaForCausalLM",
@@ -293,6 +313,11 @@ pub(crate) fn all() -> Vec<Family> {
             [2, 96, 4, 2, 24, 72],
             json!({"partial_rotary_factor": 0.5, "sliding_window": 47, "original_max_position_embeddings": 512}),
         ),
+    ]
+}
+
+fn others() -> Vec<Family> {
+    vec![
         Family::new(
             "granite",
             "GraniteForCausalLM",
@@ -337,21 +362,5 @@ pub(crate) fn all() -> Vec<Family> {
             [2, 64, 4, 2, 64, 72],
             json!({"num_local_experts": 4, "num_experts_per_tok": 2}),
         ),
-    ];
-    for family in &mut families {
-        family.fused = family.name == "phi3";
-        family.qkv_bias = matches!(family.name, "llama" | "qwen2");
-        (family.out_bias, family.mlp_bias) = (family.name == "llama", family.name == "llama");
-        family.norms = match family.name {
-            "olmo2" => Norms::After,
-            "gemma2" | "gemma3" => Norms::Around,
-            _ => Norms::Before,
-        };
-        family.qk_norm = match family.name {
-            "qwen3" | "gemma3" | "qwen3-moe" => QkNorm::Head,
-            "olmo2" => QkNorm::Full,
-            _ => QkNorm::No,
-        };
-    }
-    families
+    ]
 }

@@ -95,14 +95,12 @@ chart() {
 }
 
 # The engine for GPUs, as far as a machine without one goes: it compiles, kernels included; on machines that a driver of the tests plays
-# the program says what is missing; on a device of software models give what they give on the processors. In the profile of `make cuda`, whose artifacts it takes.
+# the program says what is missing; on a device of software models give what they give on the processors. Of the whole workspace, so that
+# all but what knows of CUDA is taken from the sections before.
 cuda() {
-    local host
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    local build=(--release --locked --target "$host" --target-dir "$CARGO_TARGET_DIR/gpu")
-    local packages=(--package candela-engine --package candela-cuda --features candela-engine/cuda)
-    tests/setup/cuda.sh cargo clippy "${build[@]}" "${packages[@]}" --lib --bins --test cuda --example devices -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${build[@]}" "${packages[@]}" --test machines --test software --test cuda --example devices
+    local selected=(--locked --workspace --features candela-engine/cuda)
+    tests/setup/cuda.sh cargo clippy "${selected[@]}" --all-targets -- -D warnings &&
+        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --test software --test cuda --example devices
 }
 
 cluster() {

@@ -29,5 +29,6 @@ fi
 # cudarc asks the nvcc on PATH otherwise, and candle's kernels take half of the processors.
 CUDARC_CUDA_VERSION=$(sed -n 's/^#define CUDA_VERSION \([0-9]*\).*/\1/p' "$CUDA_HOME/include/cuda.h")
 CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
-export CUDA_HOME CUDARC_CUDA_VERSION CUDAFORGE_THREADS NVCC=$here/nvcc.sh
+CANDELA_CACHE=${CANDELA_CACHE:-$HOME/.cache/candela}
+export CUDA_HOME CUDARC_CUDA_VERSION CUDAFORGE_THREADS CANDELA_CACHE NVCC=$here/nvcc.sh
 exec "$@"

@@ -18,7 +18,7 @@ image() { # image NAME PROGRAM OPTION...
 }
 
 if [ "${1:-}" = --gpu ]; then
-    program=$(tests/setup/release.sh --cuda)/candela-engine
+    program=${CANDELA_GPU_PROGRAMS:-$(tests/setup/release.sh --cuda)}/candela-engine
     cuda=$(tests/setup/cuda.sh)/lib
     cargo build --quiet --locked --package candela-tests --bin bed >&2
     # What the engine loads of CUDA; the driver comes from the node. Variables: where NVIDIA's container toolkit and its device plugins put the

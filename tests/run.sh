@@ -107,12 +107,13 @@ chart() {
     tests/chart/run.sh "$CANDELA_PROGRAMS"
 }
 
-# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included, and on machines that a driver of the tests plays
-# the program says what is missing. Of the whole workspace, so that all but what knows of CUDA is taken from the sections before.
+# The engine for GPUs, as far as a machine without one goes: it compiles, kernels included; on machines that a driver of the tests plays
+# the program says what is missing; on a device of software models give what they give on the processors. Of the whole workspace, so that
+# all but what knows of CUDA is taken from the sections before.
 cuda() {
     local selected=(--locked --workspace --features candela-engine/cuda)
     tests/setup/cuda.sh cargo clippy "${selected[@]}" --all-targets -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --test software --example devices
+        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --test software --test cuda --example devices
 }
 
 cluster() {

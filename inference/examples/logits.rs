@@ -18,7 +18,9 @@ use candela_engine::{
     },
     sampling::Logits,
 };
-use candela_flags::{ContextLength, Device, Dtype, EngineFlags, KvBlocks, Quantization};
+use candela_flags::{
+    BatchedTokens, ContextLength, Device, Dtype, EngineFlags, KvBlocks, MaxSequences, Quantization,
+};
 use clap::Parser;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
@@ -69,6 +71,11 @@ fn main() -> anyhow::Result<()> {
         .map_or(0, |len| blocks_for(len.as_usize()));
     let blocks = fewest.max(width * prompts.len()).max(2);
     flags.num_gpu_blocks_override = Some(KvBlocks::new(blocks as u64)?);
+
+    // A GPU has memory for as much as is said here.
+    let step: usize = prompts.iter().map(|p| p.len().min(arguments.chunk)).sum();
+    flags.max_num_batched_tokens = BatchedTokens::new(step.max(16) as u64)?;
+    flags.max_num_seqs = MaxSequences::new(prompts.len().max(1) as u64)?;
 
     let files = model::open(&flags.model)?;
     let device = model::open_device(arguments.device)?;

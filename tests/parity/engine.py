@@ -1,6 +1,7 @@
 """Starts the engine on loopback and asks it for completions over HTTP."""
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -40,6 +41,8 @@ class Engine:
         flags = {"model": model, "host": "127.0.0.1", "port": self.port, "drain_grace": 0} | flags
         self.command = [str(binary), "--enable-prompt-tokens-details"]
         self.command += [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        # The device of software, or a GPU: CANDELA_DEVICE=cuda.
+        self.command += [f"--device={device}"] if (device := os.environ.get("CANDELA_DEVICE")) else []
 
     def __enter__(self):
         self.output = open(self.log, "ab")

@@ -66,6 +66,8 @@ class Tool:
         asked.write_text(json.dumps(prompts))
         command = [str(self.program), f"--model={folder}", f"--dtype={dtype}", f"--prompts={asked}", f"--out={out}"]
         command += [f"--max-model-len={self.subject.max_model_len}", *more]
+        # The device of software, or a GPU: CANDELA_DEVICE=cuda.
+        command += [f"--device={device}"] if (device := os.environ.get("CANDELA_DEVICE")) else []
         environment = os.environ | {"RUST_BACKTRACE": "0"}
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         if done.returncode:

@@ -5,11 +5,12 @@ use candle_core::{DType, Result, Tensor};
 
 use super::{
     config::{DecoderConfig, EmbeddingScale, LayerConfig, QkNorm},
-    layer::{Layer, Mlp, NormTensor},
+    layer::{Layer, Mlp, Place},
     ops::{
         AddScaled, Embedding, Heads, HeadsNorm, KvCache, KvWrite, Linear, LogitsScale,
         PagedAttention, Queries, RmsNorm, Scale, Turn,
     },
+    place::{InMemory, Packed},
     runner::Batch,
     weights::{Weights, WeightsError},
 };
@@ -18,7 +19,7 @@ use super::{
 pub(super) struct Decoder {
     config: DecoderConfig,
     embedding: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<Layer<Packed>>,
     norm: RmsNorm,
     /// None: the model is run for its hidden states.
     lm_head: Option<Linear>,
@@ -40,10 +41,14 @@ impl Decoder {
         let embed = "model.embed_tokens.weight";
         let tied = !pools && config.tied && !weights.has("lm_head.weight");
         let embedding = weights.embedding(embed, vocab, hidden, tied)?;
+        let place = InMemory {
+            config: &config,
+            weights,
+        };
         let layers = (0..config.layers.len())
-            .map(|index| Layer::load(&config, weights, index))
+            .map(|index| Layer::load(&config, &place, index))
             .collect::<std::result::Result<_, _>>()?;
-        let norm = NormTensor::new("model.norm.weight", hidden).load(&config, weights)?;
+        let norm = place.norm("model.norm.weight", hidden)?;
         let (embedding, lm_head) = if pools {
             (embedding, None)
         } else if tied {

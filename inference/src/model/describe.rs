@@ -47,7 +47,7 @@ pub struct Description {
 /// [`ModelError`], naming file, tensor or setting, as loading would.
 pub fn describe(files: &ModelFiles, flags: &EngineFlags) -> Result<Description, ModelError> {
     let progress = LoadProgress::default();
-    let opened = Opened::new(files, flags, &progress)?;
+    let opened = Opened::new(files, flags, &progress, false)?;
     let config = &opened.config;
     let (shape, windows) = match config {
         ModelConfig::Decoder(config) => {

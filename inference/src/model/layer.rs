@@ -1,80 +1,96 @@
-//! The weights of one layer, and the names they have in the files.
+//! The weights of one layer, and the names they have in the files. They are held in a
+//! [`Form`]: that of the processors (`place.rs`), or that of a GPU.
 
 use super::{
     config::{DecoderConfig, ExpertsConfig, MlpConfig, NormPlacement, QkNorm},
-    ops::{Expert, Experts, GatedLinear, Linear, RmsNorm},
-    weights::{Weights, WeightsError},
+    weights::WeightsError,
 };
 
+/// A form that weights are held in, to be computed with.
+pub(super) trait Form {
+    /// The weight of a norm.
+    type Norm;
+    /// Matrices one below the other, and their biases.
+    type Linear;
+    /// The same of gate and up projection.
+    type Gated;
+    /// A mixture of experts.
+    type Experts;
+}
+
+/// What takes weights out of the files.
+pub(super) trait Place<F: Form> {
+    fn norm(&self, name: &str, width: usize) -> Result<F::Norm, WeightsError>;
+
+    fn linear(&self, matrices: &Matrices) -> Result<F::Linear, WeightsError>;
+
+    fn gated(&self, matrices: &Matrices) -> Result<F::Gated, WeightsError>;
+
+    fn experts(&self, experts: &ExpertMatrices) -> Result<F::Experts, WeightsError>;
+}
+
+/// Matrices `[rows[i], columns]` one below the other, as the files name them.
+pub(super) struct Matrices {
+    pub(super) names: Vec<String>,
+    pub(super) rows: Vec<usize>,
+    pub(super) columns: usize,
+    /// One for each matrix, `[rows[i]]`.
+    pub(super) biases: Option<Vec<String>>,
+}
+
+/// The matrices of a mixture.
+pub(super) struct ExpertMatrices {
+    /// `[experts, hidden]`; it is dense whatever the others are.
+    pub(super) router: Matrices,
+    /// Of each expert, gate above up, and down.
+    pub(super) experts: Vec<(Matrices, Matrices)>,
+    pub(super) config: ExpertsConfig,
+}
+
 /// One layer. Which norms there are is the family's.
-pub(super) struct Layer {
+pub(super) struct Layer<F: Form> {
     /// Before the attention.
-    pub(super) attention_norm: Option<RmsNorm>,
+    pub(super) attention_norm: Option<F::Norm>,
     /// Queries, keys and values, one below the other.
-    pub(super) qkv: Linear,
+    pub(super) qkv: F::Linear,
     /// Norms of queries and keys: of each head, or of all together.
-    pub(super) qk_norm: Option<(RmsNorm, RmsNorm)>,
-    pub(super) out: Linear,
+    pub(super) qk_norm: Option<(F::Norm, F::Norm)>,
+    pub(super) out: F::Linear,
     /// After the attention.
-    pub(super) attention_out_norm: Option<RmsNorm>,
+    pub(super) attention_out_norm: Option<F::Norm>,
     /// Before the MLP.
-    pub(super) mlp_norm: Option<RmsNorm>,
-    pub(super) mlp: Mlp,
+    pub(super) mlp_norm: Option<F::Norm>,
+    pub(super) mlp: Mlp<F>,
     /// After the MLP.
-    pub(super) mlp_out_norm: Option<RmsNorm>,
+    pub(super) mlp_out_norm: Option<F::Norm>,
 }
 
 /// The second half of a layer.
-pub(super) enum Mlp {
+pub(super) enum Mlp<F: Form> {
     Dense {
         /// Gate, then up.
-        gate_up: GatedLinear,
-        down: Linear,
+        gate_up: F::Gated,
+        down: F::Linear,
     },
-    Experts(Experts),
-}
-
-/// A norm's weight in the files.
-pub(super) struct NormTensor {
-    name: String,
-    width: usize,
-}
-
-impl NormTensor {
-    pub(super) fn new(name: impl Into<String>, width: usize) -> Self {
-        let name = name.into();
-        Self { name, width }
-    }
-
-    pub(super) fn load(
-        self,
-        config: &DecoderConfig,
-        weights: &Weights<'_>,
-    ) -> Result<RmsNorm, WeightsError> {
-        let weight = weights.get(&self.name, &[self.width])?;
-        RmsNorm::new(&weight, config.norm).map_err(|error| WeightsError::Tensor {
-            name: self.name,
-            error,
-        })
-    }
+    Experts(F::Experts),
 }
 
 /// Reads one layer.
-struct Reader<'a> {
+struct Reader<'a, F> {
     config: &'a DecoderConfig,
-    weights: &'a Weights<'a>,
+    place: &'a dyn Place<F>,
     index: usize,
 }
 
-impl Layer {
+impl<F: Form> Layer<F> {
     pub(super) fn load(
         config: &DecoderConfig,
-        weights: &Weights<'_>,
+        place: &dyn Place<F>,
         index: usize,
     ) -> Result<Self, WeightsError> {
         let reader = Reader {
             config,
-            weights,
+            place,
             index,
         };
         let norm = |part: &str| reader.norm(part, config.hidden).map(Some);
@@ -108,13 +124,13 @@ impl Layer {
     }
 }
 
-impl Reader<'_> {
+impl<F: Form> Reader<'_, F> {
     fn name(&self, part: &str) -> String {
         format!("model.layers.{}.{part}.weight", self.index)
     }
 
-    fn norm(&self, part: &str, width: usize) -> Result<RmsNorm, WeightsError> {
-        NormTensor::new(self.name(part), width).load(self.config, self.weights)
+    fn norm(&self, part: &str, width: usize) -> Result<F::Norm, WeightsError> {
+        self.place.norm(&self.name(part), width)
     }
 
     fn linear(
@@ -123,10 +139,9 @@ impl Reader<'_> {
         rows: &[usize],
         columns: usize,
         biased: bool,
-    ) -> Result<Linear, WeightsError> {
-        let (names, biases) = self.names(parts);
-        self.weights
-            .linear(&names, rows, columns, biased.then_some(&biases))
+    ) -> Result<F::Linear, WeightsError> {
+        self.place
+            .linear(&self.matrices(parts, rows, columns, biased))
     }
 
     fn gated(
@@ -135,21 +150,23 @@ impl Reader<'_> {
         rows: &[usize],
         columns: usize,
         biased: bool,
-    ) -> Result<GatedLinear, WeightsError> {
-        let (names, biases) = self.names(parts);
-        self.weights
-            .gated(&names, rows, columns, biased.then_some(&biases))
+    ) -> Result<F::Gated, WeightsError> {
+        self.place
+            .gated(&self.matrices(parts, rows, columns, biased))
     }
 
-    /// Weights and biases.
-    fn names(&self, parts: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn matrices(&self, parts: &[&str], rows: &[usize], columns: usize, biased: bool) -> Matrices {
         let names: Vec<String> = parts.iter().map(|part| self.name(part)).collect();
         let bias = |name: &String| name.replace(".weight", ".bias");
-        let biases = names.iter().map(bias).collect();
-        (names, biases)
+        Matrices {
+            biases: biased.then(|| names.iter().map(bias).collect()),
+            names,
+            rows: rows.to_vec(),
+            columns,
+        }
     }
 
-    fn qkv(&self) -> Result<Linear, WeightsError> {
+    fn qkv(&self) -> Result<F::Linear, WeightsError> {
         let &DecoderConfig {
             hidden,
             heads,
@@ -167,7 +184,7 @@ impl Reader<'_> {
         self.linear(&parts, &[q, kv, kv], hidden, qkv_bias)
     }
 
-    fn out(&self) -> Result<Linear, WeightsError> {
+    fn out(&self) -> Result<F::Linear, WeightsError> {
         let &DecoderConfig {
             hidden,
             heads,
@@ -178,7 +195,7 @@ impl Reader<'_> {
         self.linear(&["self_attn.o_proj"], &[hidden], heads * head_dim, out_bias)
     }
 
-    fn qk_norm(&self) -> Result<Option<(RmsNorm, RmsNorm)>, WeightsError> {
+    fn qk_norm(&self) -> Result<Option<(F::Norm, F::Norm)>, WeightsError> {
         let &DecoderConfig {
             heads,
             kv_heads,
@@ -198,7 +215,7 @@ impl Reader<'_> {
         Ok(Some(norms))
     }
 
-    fn mlp(&self) -> Result<Mlp, WeightsError> {
+    fn mlp(&self) -> Result<Mlp<F>, WeightsError> {
         let &DecoderConfig {
             hidden,
             mlp_bias,
@@ -219,42 +236,28 @@ impl Reader<'_> {
         Ok(Mlp::Dense { gate_up, down })
     }
 
-    fn experts(&self, experts: &ExpertsConfig) -> Result<Experts, WeightsError> {
-        let &ExpertsConfig {
+    fn experts(&self, config: &ExpertsConfig) -> Result<F::Experts, WeightsError> {
+        let ExpertsConfig {
             count,
-            per_token,
+            per_token: _,
             intermediate,
-            normalized,
+            normalized: _,
             names,
-        } = experts;
+        } = *config;
         let hidden = self.config.hidden;
-        let router = format!("{}.gate", names.block);
-        let router = self.router(&self.name(&router), count, hidden)?;
         let expert = |index: usize| {
             let part = |part: &str| format!("{}.experts.{index}.{part}", names.block);
             let (gate, up, down) = (part(names.gate), part(names.up), part(names.down));
-            Ok(Expert {
-                gate_up: self.gated(&[&gate, &up], &[intermediate; 2], hidden, false)?,
-                down: self.linear(&[&down], &[hidden], intermediate, false)?,
-            })
+            (
+                self.matrices(&[&gate, &up], &[intermediate; 2], hidden, false),
+                self.matrices(&[&down], &[hidden], intermediate, false),
+            )
         };
-        Ok(Experts {
-            router,
-            experts: (0..count)
-                .map(expert)
-                .collect::<Result<_, WeightsError>>()?,
-            per_token,
-            normalized,
-            activation: self.config.activation,
-        })
-    }
-
-    /// It is dense whatever the others are.
-    fn router(&self, name: &str, rows: usize, columns: usize) -> Result<Linear, WeightsError> {
-        let weight = self.weights.get(name, &[rows, columns])?;
-        Linear::new(&weight, None).map_err(|error| WeightsError::Tensor {
-            name: name.to_owned(),
-            error,
+        let router = format!("{}.gate", names.block);
+        self.place.experts(&ExpertMatrices {
+            router: self.matrices(&[&router], &[count], hidden, false),
+            experts: (0..count).map(expert).collect(),
+            config: config.clone(),
         })
     }
 }

@@ -41,10 +41,14 @@ pub enum ModelError {
     /// The memory does not hold what the flags ask for.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// No model can be run on the device.
+    /// It is done on the processors only.
     #[cfg(feature = "cuda")]
-    #[error("models cannot be run on a GPU yet ({0} is there): run the engine with --device=cpu")]
-    NoRunner(String),
+    #[error("{0} cannot be run on a GPU yet: run the engine with --device=cpu")]
+    NotOnGpu(String),
+    /// The GPU refused.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Gpu(#[from] super::cuda::GpuError),
     /// The KV cache cannot be made.
     #[error("the KV cache cannot be made: {0}")]
     Cache(candle_core::Error),
@@ -107,24 +111,32 @@ pub fn load(
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
     use_threads(flags);
-    match device {
-        Device::Cpu => {}
-        #[cfg(feature = "cuda")]
-        Device::Cuda(gpu) => return Err(ModelError::NoRunner(gpu.info.name)),
-    }
-    let opened = Opened::new(files, flags, progress)?;
+    let opened = Opened::new(files, flags, progress, !matches!(device, Device::Cpu))?;
     let unknown = opened.config.unknown_keys();
     if !unknown.is_empty() {
         let keys = unknown.join(", ");
         tracing::warn!("config.json: keys that this engine does not know have no effect: {keys}");
     }
+    match device {
+        Device::Cpu => load_on_cpu(files, opened, flags, progress),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(gpu) => load_on_gpu(files, *gpu, &opened, flags, progress),
+    }
+}
+
+fn load_on_cpu(
+    files: &ModelFiles,
+    opened: Opened<'_>,
+    flags: &EngineFlags,
+    progress: &LoadProgress,
+) -> Result<LoadedModel, ModelError> {
     let plan = opened.plan(flags)?;
     log_plan(&plan);
     let loading_bytes = opened.size.loading_bytes() + plan.rope_bytes;
     progress
         .memory_bytes
         .store(loading_bytes as u64, Ordering::Relaxed);
-    let (embeddings, runner_type) = (opened.embeddings(), opened.runner_type());
+    let loaded = opened.loaded(&plan);
     let Opened {
         config,
         pooling,
@@ -136,7 +148,6 @@ pub fn load(
         Some(folder) => weights_cache(folder, files, &mut weights, pooling.is_some())?,
         None => None,
     };
-    let (vocab_size, eos_token_ids) = (config.vocab(), config.eos_token_ids().to_vec());
     let runner: Box<dyn Runner> = match (config, pooling) {
         (ModelConfig::Encoder(config), pooling) => {
             let encoder = Encoder::load(config.clone(), &weights)?;
@@ -160,16 +171,33 @@ pub fn load(
     if let Some(cache) = cache {
         cache.keep_later(weights.into_packed());
     }
-    Ok(LoadedModel {
-        runner,
-        max_model_len: plan.max_model_len,
-        vocab_size,
-        eos_token_ids,
-        kv_blocks: plan.kv_blocks,
-        dtype: dtype_name(dtype),
-        runner_type,
-        embeddings,
-    })
+    Ok(loaded(runner))
+}
+
+#[cfg(feature = "cuda")]
+fn load_on_gpu(
+    files: &ModelFiles,
+    gpu: candela_cuda::Gpu,
+    opened: &Opened<'_>,
+    flags: &EngineFlags,
+    progress: &LoadProgress,
+) -> Result<LoadedModel, ModelError> {
+    use super::cuda;
+    cuda::check(files, opened, flags)?;
+    let plan = cuda::plan(&gpu, opened, flags)?;
+    log_plan(&plan);
+    // Of the host's memory it takes what is converted on the way.
+    let converted = opened.size.largest * size_of::<f32>();
+    progress
+        .memory_bytes
+        .store(converted as u64, Ordering::Relaxed);
+    if flags.weights_cache_dir.is_some() {
+        tracing::info!(
+            "--weights-cache-dir: a GPU takes weights as the files have them; nothing is kept"
+        );
+    }
+    let runner = cuda::load(gpu, opened, &plan, flags)?;
+    Ok(opened.loaded(&plan)(runner))
 }
 
 /// Takes weights that an earlier start kept in `folder`; where there are none, says where these are to be kept.
@@ -217,11 +245,12 @@ impl<'a> Opened<'a> {
         files: &ModelFiles,
         flags: &EngineFlags,
         progress: &'a LoadProgress,
+        on_gpu: bool,
     ) -> Result<Self, ModelError> {
         let generation = files.read_optional("generation_config.json")?;
         let config = ModelConfig::parse(&files.read("config.json")?, generation.as_deref())?;
         let pooling = Pooling::choose(files, &config, flags.runner)?;
-        let dtype = choose_dtype(&config, files, flags.dtype)?;
+        let dtype = choose_dtype(&config, files, flags.dtype, on_gpu)?;
         let weights = Weights::open(files, dtype, flags.quantization, progress)?;
         weights.check_types()?;
         let size = weights.size();
@@ -251,6 +280,28 @@ impl<'a> Opened<'a> {
         MemoryPlan::new(&needs, self.size.bytes, flags, free_bytes())
     }
 
+    /// What it is with its runner.
+    fn loaded(&self, plan: &MemoryPlan) -> impl FnOnce(Box<dyn Runner>) -> LoadedModel + use<> {
+        let MemoryPlan {
+            max_model_len,
+            kv_blocks,
+            ..
+        } = *plan;
+        let (vocab_size, dtype) = (self.config.vocab(), dtype_name(self.dtype));
+        let eos_token_ids = self.config.eos_token_ids().to_vec();
+        let (embeddings, runner_type) = (self.embeddings(), self.runner_type());
+        move |runner| LoadedModel {
+            runner,
+            max_model_len,
+            vocab_size,
+            eos_token_ids,
+            kv_blocks,
+            dtype,
+            runner_type,
+            embeddings,
+        }
+    }
+
     pub(super) fn runner_type(&self) -> RunnerType {
         match self.pooling {
             None => RunnerType::Generate,
@@ -273,10 +324,10 @@ impl<'a> Opened<'a> {
 }
 
 pub(super) fn dtype_name(dtype: DType) -> &'static str {
-    if dtype == DType::BF16 {
-        "bfloat16"
-    } else {
-        "float32"
+    match dtype {
+        DType::BF16 => "bfloat16",
+        DType::F16 => "float16",
+        _ => "float32",
     }
 }
 
@@ -295,21 +346,28 @@ fn log_plan(plan: &MemoryPlan) {
     );
 }
 
-/// The type asked for; with `auto` the type the model was saved in, f16 as f32 (its range is
-/// narrower than bf16's precision is coarse).
+/// The type asked for; with `auto` the type the model was saved in. The processors take f16 as f32: its range is narrower than bf16's
+/// precision is coarse.
 fn choose_dtype(
     config: &ModelConfig,
     files: &ModelFiles,
     asked: Dtype,
+    on_gpu: bool,
 ) -> Result<DType, WeightsError> {
-    let saved = match asked {
+    let named = match asked {
         Dtype::Bfloat16 => return Ok(DType::BF16),
         Dtype::Float32 => return Ok(DType::F32),
         Dtype::Auto => config.saved_dtype(),
     };
-    let bfloat16 = match saved {
-        Some(name) => name == "bfloat16",
-        None => Weights::saved_dtype(files)? == Some(DType::BF16),
+    let saved = match named {
+        Some("bfloat16") => Some(DType::BF16),
+        Some("float16") => Some(DType::F16),
+        Some(_) => None,
+        None => Weights::saved_dtype(files)?,
     };
-    Ok(if bfloat16 { DType::BF16 } else { DType::F32 })
+    Ok(match saved {
+        Some(DType::BF16) => DType::BF16,
+        Some(DType::F16) if on_gpu => DType::F16,
+        _ => DType::F32,
+    })
 }

@@ -146,7 +146,7 @@ impl MemoryPlan {
     }
 
     /// From what the model needs, the flags, and at most half of what the model leaves of the `free`
-    /// bytes where they leave the cache's size open.
+    /// bytes where they leave the cache's size open; on a GPU all of it.
     pub(super) fn new(
         needs: &Needs,
         weights_bytes: usize,
@@ -174,7 +174,7 @@ impl MemoryPlan {
             },
         };
         let left = free.map(|free| plan.left_of(free)).transpose()?;
-        plan.kv_blocks = plan.blocks(flags, left, needs.step_tokens)?;
+        plan.kv_blocks = plan.blocks(flags, left, needs)?;
         let mut plan = plan.fit(asked)?;
         plan.rope_bytes = rope_bytes(plan.max_model_len);
         Ok(plan)
@@ -196,16 +196,19 @@ impl MemoryPlan {
         &self,
         flags: &EngineFlags,
         left: Option<usize>,
-        step_tokens: Option<usize>,
+        needs: &Needs,
     ) -> Result<usize, MemoryError> {
         let fit = left.map_or(usize::MAX, |left| left / self.kv_block_bytes);
         let asked = match (flags.num_gpu_blocks_override, flags.kv_cache_memory_bytes) {
             (Some(blocks), _) => blocks.as_usize(),
             (None, Some(bytes)) => bytes.as_usize() / self.kv_block_bytes,
+            (None, None) if needs.takes_all => return Ok(fit),
             (None, None) => {
                 let sequences = flags.max_num_seqs.as_usize();
                 // The last block of each sequence may be almost empty.
-                let of_a_step = step_tokens.map(|tokens| blocks_for(tokens) + sequences);
+                let of_a_step = needs
+                    .step_tokens
+                    .map(|tokens| blocks_for(tokens) + sequences);
                 return Ok(sequences
                     .saturating_mul(blocks_for(self.max_model_len))
                     .min(of_a_step.unwrap_or(usize::MAX))
@@ -268,6 +271,8 @@ pub(super) struct Needs {
     activation_bytes: usize,
     /// The cache is empty after every step, and holds so many tokens at most; `None`: it fills.
     step_tokens: Option<usize>,
+    /// Nobody else wants the memory: the cache takes all that is left, for prefixes that come again.
+    takes_all: bool,
 }
 
 impl Needs {
@@ -284,6 +289,25 @@ impl Needs {
             block_bytes: block_bytes(config, dtype),
             activation_bytes: activation_bytes(config, dtype, flags),
             step_tokens: None,
+            takes_all: false,
+        }
+    }
+
+    /// The same on a GPU, where a step's values, `activation_bytes`, and a block of the cache have sizes of their own.
+    #[cfg(feature = "cuda")]
+    pub(super) fn of_decoder_on_gpu(
+        config: &DecoderConfig,
+        context: usize,
+        block_bytes: usize,
+        activation_bytes: usize,
+    ) -> Self {
+        Self {
+            context,
+            rope_dims: config.ropes.iter().map(|rope| rope.dim).sum(),
+            block_bytes,
+            activation_bytes,
+            step_tokens: None,
+            takes_all: true,
         }
     }
 
@@ -307,6 +331,7 @@ impl Needs {
             block_bytes: block * narrow,
             activation_bytes: tokens * (4 * hidden * narrow + attention.max(mlp)),
             step_tokens: Some(tokens),
+            takes_all: false,
         }
     }
 }

@@ -10,6 +10,8 @@
 mod bytes;
 mod config;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod decoder;
 mod describe;
 mod device;
@@ -22,6 +24,7 @@ mod mapped;
 pub mod measure;
 mod memory;
 mod ops;
+mod place;
 mod pooling;
 mod progress;
 mod quantization;
@@ -36,6 +39,8 @@ mod weights_cache;
 
 pub use bytes::Bytes;
 pub use config::ConfigError;
+#[cfg(feature = "cuda")]
+pub use cuda::GpuError;
 pub use describe::{Description, describe};
 pub use device::{Device, DeviceError, open as open_device};
 pub use gguf::GgufError;

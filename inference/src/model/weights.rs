@@ -2,6 +2,8 @@
 //! made of them: dense, in the blocks of a GGUF file, or quantized on loading. Every error names file
 //! and tensor.
 
+#[cfg(feature = "cuda")]
+mod dense;
 mod packed;
 
 use std::{

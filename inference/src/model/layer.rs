@@ -54,7 +54,7 @@ pub(super) struct Layer<F: Form> {
     /// Queries, keys and values, one below the other.
     pub(super) qkv: F::Linear,
     /// Norms of queries and keys: of each head, or of all together.
-    pub(super) qk_norm: Option<(F::Norm, F::Norm)>,
+    pub(super) qk_norm: Option<QkNorms<F>>,
     pub(super) out: F::Linear,
     /// After the attention.
     pub(super) attention_out_norm: Option<F::Norm>,
@@ -64,6 +64,9 @@ pub(super) struct Layer<F: Form> {
     /// After the MLP.
     pub(super) mlp_out_norm: Option<F::Norm>,
 }
+
+/// The norms of queries and of keys.
+type QkNorms<F> = (<F as Form>::Norm, <F as Form>::Norm);
 
 /// The second half of a layer.
 pub(super) enum Mlp<F: Form> {
@@ -195,7 +198,7 @@ impl<F: Form> Reader<'_, F> {
         self.linear(&["self_attn.o_proj"], &[hidden], heads * head_dim, out_bias)
     }
 
-    fn qk_norm(&self) -> Result<Option<(F::Norm, F::Norm)>, WeightsError> {
+    fn qk_norm(&self) -> Result<Option<QkNorms<F>>, WeightsError> {
         let &DecoderConfig {
             heads,
             kv_heads,

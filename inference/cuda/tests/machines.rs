@@ -1,6 +1,7 @@
 //! The program on machines of every kind, played by a driver that is compiled here: with no driver, an old one, no GPU, two GPUs. It
 //! is linked with none of CUDA's libraries, so it starts on all of them; what it calls of the driver it finds then.
 #![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{env, fs, path::Path, process::Command};
 

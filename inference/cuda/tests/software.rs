@@ -2,6 +2,7 @@
 //! the kernels declare them, a captured graph reads what its memory holds when it is replayed, matrix products are right.
 //! With CANDELA_GPU=1 the same runs on the machine's GPU.
 #![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     unsafe_code,
     reason = "kernels are launched, which nobody can check here"

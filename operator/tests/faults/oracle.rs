@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    fake::{call::Verb, store::Change},
+    fake::{Seen, call::Verb, store::Change},
     specs::{STEP, is_valid},
     world::{OPERATOR, Snapshot, World},
 };
@@ -137,15 +137,14 @@ pub(crate) fn breaches(world: &World) -> Vec<String> {
     let mut breaches = Vec::new();
     let calls = world.fake.calls();
     let ours = calls.iter().filter(|call| call.by == OPERATOR);
-    let reads = ours.filter(|call| call.verb == Verb::Get && call.resource == "inferenceservices");
     let mut judge = Judge {
-        reads: reads.map(|call| call.at).collect(),
+        calls: ours.clone().collect(),
         ..Judge::default()
     };
     for change in &history {
         judge.look(change, &mut breaches);
     }
-    let ours: Vec<_> = calls.iter().filter(|call| call.by == OPERATOR).collect();
+    let ours: Vec<_> = ours.collect();
     let minute = Duration::from_secs(60);
     let minutes = (0..ours.len()).map(|at| {
         let end = ours[at].at + minute;
@@ -166,18 +165,18 @@ pub(crate) fn breaches(world: &World) -> Vec<String> {
 
 /// What a run has come to so far.
 #[derive(Default)]
-struct Judge {
+struct Judge<'a> {
     /// The specifications that were stored, and when.
     specs: Vec<(Instant, Value)>,
-    /// When the operator asked for the service itself.
-    reads: Vec<Instant>,
+    /// The operator's, in the order in which they arrived.
+    calls: Vec<&'a Seen>,
     owner: Value,
     /// The highest step whose template was written.
     step: usize,
     templates: BTreeMap<usize, Value>,
 }
 
-impl Judge {
+impl Judge<'_> {
     fn look(&mut self, change: &Change, breaches: &mut Vec<String>) {
         let mut breach =
             |text: String| breaches.push(format!("version {}: {text}", change.version));
@@ -276,13 +275,14 @@ impl Judge {
     }
 
     /// Whether every specification wants this child that was stored since the operator last asked for the service: what
-    /// changes between that and a deletion cannot be known to it.
+    /// changes between that and a deletion cannot be known to it. A deletion that was put off (429) comes again without asking.
     fn wants(&self, resource: &str, at: Instant) -> bool {
-        let asked = self
-            .reads
-            .partition_point(|read| *read <= at)
-            .checked_sub(1);
-        let asked = asked.map_or(at, |last| self.reads[last]);
+        let earlier = &self.calls[..self.calls.partition_point(|call| call.at <= at)];
+        let deletion = |call: &&Seen| call.verb == Verb::Delete && call.resource == resource;
+        let sent = earlier.iter().rposition(deletion).unwrap_or(earlier.len());
+        let read = |call: &&&Seen| call.verb == Verb::Get && call.resource == "inferenceservices";
+        let asked = earlier[..sent].iter().rfind(read);
+        let asked = asked.map_or(at, |call| call.at);
         let first = self.specs.partition_point(|(stored, _)| *stored <= asked);
         let since = &self.specs[first.saturating_sub(1)..];
         since.iter().all(|(_, spec)| wants(spec, resource))

@@ -36,6 +36,7 @@ const ALL: &[&str] = &[
     "finish_reason",
     "grammar",
     "inspect",
+    "math",
     "model",
     "openai",
     "prompt",
@@ -61,8 +62,13 @@ const RULES: &[Rule] = &[
         never: &["axum", "tokenizers", "candle_core"],
     },
     Rule {
+        part: "math.rs",
+        ours: &[],
+        never: WIRE,
+    },
+    Rule {
         part: "sampling",
-        ours: &["finish_reason"],
+        ours: &["math"],
         never: &["axum", "serde_json", "tokenizers"],
     },
     Rule {
@@ -98,7 +104,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         part: "model",
-        ours: &["sampling", "model"],
+        ours: &["math", "sampling", "model"],
         never: &["axum", "hyper", "tokenizers", "kube"],
     },
     Rule {

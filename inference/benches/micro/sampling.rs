@@ -44,9 +44,10 @@ pub(crate) fn sampler(criterion: &mut Criterion) {
                     prompt: &[],
                     answer: &[],
                 };
-                sampler
-                    .sample(&mut rows[turn], params, &[], past)
-                    .expect("every logit is a number")
+                let draw = sampler.draw(params, None, &[], past);
+                let chosen = draw.of(&mut rows[turn]);
+                sampler.take();
+                chosen.expect("every logit is a number").token
             });
         }
     }

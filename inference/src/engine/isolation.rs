@@ -3,33 +3,48 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::sequence::{End, Sequence};
+use super::{
+    choose::tasks,
+    sequence::{End, Sequence},
+};
 use crate::{
     model::runner::{BLOCK_TOKENS, Batch, Pooled, Runner, RunnerError, RunnerType},
-    sampling::Logits,
+    sampling::{Drawn, Logits},
 };
 
 /// What a forward pass brings, as the model is run for.
 pub(super) enum Output {
     /// Rows of logits, for a model that generates.
     Logits(Logits),
+    /// What its device made of them.
+    Drawn(Vec<Drawn>),
     /// Vectors, for one that pools.
     Pooled(Pooled),
 }
 
 impl Output {
     /// Nothing yet.
-    pub(super) fn new(runner: RunnerType) -> Self {
-        match runner {
+    pub(super) fn new(runner_type: RunnerType, runner: &mut dyn Runner) -> Self {
+        match runner_type {
+            RunnerType::Generate if runner.device_sampler().is_some() => Self::Drawn(Vec::new()),
             RunnerType::Generate => Self::Logits(Logits::default()),
             RunnerType::Pooling { .. } => Self::Pooled(Pooled::default()),
+        }
+    }
+
+    /// Nothing of the same kind.
+    pub(super) fn empty(&self) -> Self {
+        match self {
+            Self::Logits(_) => Self::Logits(Logits::default()),
+            Self::Drawn(_) => Self::Drawn(Vec::new()),
+            Self::Pooled(_) => Self::Pooled(Pooled::default()),
         }
     }
 
     /// The last token of `sequence` in the current step has a row in it.
     pub(super) fn is_wanted(&self, sequence: &Sequence) -> bool {
         match self {
-            Self::Logits(_) => sequence.gets_token(),
+            Self::Logits(_) | Self::Drawn(_) => sequence.gets_token(),
             Self::Pooled(_) => sequence.samples(),
         }
     }
@@ -37,17 +52,19 @@ impl Output {
     fn clear(&mut self) {
         match self {
             Self::Logits(logits) => logits.data.clear(),
+            Self::Drawn(drawn) => drawn.clear(),
             Self::Pooled(pooled) => pooled.data.clear(),
         }
     }
 
     /// Adds the rows of `other`, which is of the same kind.
-    fn append(&mut self, other: &Self) {
+    fn append(&mut self, other: &mut Self) {
         match (self, other) {
             (Self::Logits(logits), Self::Logits(more)) => {
                 logits.vocab = more.vocab;
                 logits.data.extend_from_slice(&more.data);
             }
+            (Self::Drawn(drawn), Self::Drawn(more)) => drawn.append(more),
             (Self::Pooled(pooled), Self::Pooled(more)) => {
                 pooled.width = more.width;
                 pooled.data.extend_from_slice(&more.data);
@@ -87,11 +104,11 @@ pub(super) struct Isolation {
 }
 
 impl Isolation {
-    /// For a model that is run for `runner`.
-    pub(super) fn new(runner: RunnerType) -> Self {
+    /// With room for what one sequence brings.
+    pub(super) fn new(output: Output) -> Self {
         Self {
             alone: Batch::default(),
-            output: Output::new(runner),
+            output,
             barren_steps: 0,
         }
     }
@@ -115,7 +132,7 @@ impl Isolation {
         output: &mut Output,
         running: &mut [Sequence],
     ) -> Result<(), RunnerError> {
-        let Err(error) = run(runner, batch, output) else {
+        let Err(error) = run(runner, batch, output, running) else {
             self.barren_steps = 0;
             return Ok(());
         };
@@ -124,10 +141,11 @@ impl Isolation {
         let mut passed = 0;
         for sequence in running.iter_mut().filter(|s| s.scheduled > 0) {
             self.fill_alone(sequence);
-            match run(runner, &self.alone, &mut self.output) {
+            let alone = std::slice::from_mut(sequence);
+            match run(runner, &self.alone, &mut self.output, alone) {
                 Ok(()) => {
                     passed += 1;
-                    output.append(&self.output);
+                    output.append(&mut self.output);
                 }
                 Err(error) => {
                     let request = &*sequence.request.id;
@@ -167,15 +185,28 @@ impl Isolation {
         self.alone.clear();
         self.alone.block_table_width = 1;
         self.alone.push(&[0], 0, &[block], true);
-        run(runner, &self.alone, &mut self.output)
+        run(runner, &self.alone, &mut self.output, &mut [])
     }
 }
 
-/// A pass; a panic is an error like any other.
-fn run(runner: &mut dyn Runner, batch: &Batch, output: &mut Output) -> Result<(), RunnerError> {
+/// A pass over the batch of the scheduled ones of `sequences`; a panic is an error like any other.
+fn run(
+    runner: &mut dyn Runner,
+    batch: &Batch,
+    output: &mut Output,
+    sequences: &mut [Sequence],
+) -> Result<(), RunnerError> {
     let pass = || match output {
         Output::Logits(logits) => runner.forward(batch, logits),
         Output::Pooled(pooled) => runner.pool(batch, pooled),
+        Output::Drawn(drawn) => {
+            let lost = || RunnerError("the device draws no tokens any more".to_owned());
+            let device = runner.device_sampler().ok_or_else(lost)?;
+            device.begin(batch)?;
+            let scheduled = sequences.iter_mut().filter(|s| s.scheduled > 0);
+            drawn.clear();
+            device.draw(&mut scheduled.flat_map(tasks), drawn)
+        }
     };
     catch_unwind(AssertUnwindSafe(pass))
         .unwrap_or_else(|_| Err(RunnerError("it panicked".to_owned())))

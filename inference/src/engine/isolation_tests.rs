@@ -15,7 +15,17 @@ use crate::{
 /// Runs eight good requests beside what `bad` submits, in batches with them, and checks the good
 /// ones, the books, and that the engine lives. `bad`'s own requests must fail.
 fn check(name: &str, bad: impl Fn(&tests::Running) -> Vec<EventStream>) {
-    let engine = Setup::default().start();
+    for device_draws in [false, true] {
+        check_on(device_draws, &format!("{name}, {device_draws}"), &bad);
+    }
+}
+
+fn check_on(device_draws: bool, name: &str, bad: impl Fn(&tests::Running) -> Vec<EventStream>) {
+    let setup = Setup {
+        device_draws,
+        ..Setup::default()
+    };
+    let engine = setup.start();
     let held = engine.gate.lock().unwrap();
     let good: Vec<(Vec<u32>, EventStream)> = (0..8)
         .map(|i| {
@@ -74,9 +84,9 @@ impl StopCheck for Panics {
 }
 
 impl TokenConstraint for Panics {
-    fn mask(&mut self, _: &mut [f32]) -> Result<(), ConstraintError> {
+    fn allowed(&mut self) -> Result<&[u32], ConstraintError> {
         assert!(self.0 != "mask", "a mask panics");
-        Ok(())
+        Ok(&[u32::MAX; 4])
     }
 
     fn accept(&mut self, _: u32) -> Result<(), ConstraintError> {

@@ -160,6 +160,8 @@ mod reference;
 #[cfg(test)]
 mod scheduler_tests;
 #[cfg(test)]
+pub(crate) mod test_device;
+#[cfg(test)]
 mod test_random;
 #[cfg(test)]
 mod tests;

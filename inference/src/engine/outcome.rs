@@ -5,11 +5,14 @@ use std::{mem, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
-    choose::{Chosen, rows_of, take_rows},
+    choose::{rows_of, take_drawn, take_rows},
     isolation::{Output, failure, guarded},
     sequence::{End, Sequence},
 };
-use crate::{model::runner::Pooled, sampling::Logits};
+use crate::{
+    model::runner::Pooled,
+    sampling::{Chosen, Drawn, Logits},
+};
 
 /// What a step brought a sequence.
 pub(super) enum Outcome {
@@ -41,6 +44,10 @@ pub(super) fn take_outcomes<'a>(
                 .extend(scheduled.map(|sequence| Outcome::of_logits(sequence, own, logits.vocab)));
         }
         Output::Logits(logits) => choose_side_by_side(scheduled, sequences, logits, outcomes),
+        Output::Drawn(drawn) => {
+            let mut rest = drawn.drain(..);
+            outcomes.extend(scheduled.map(|sequence| Outcome::of_drawn(sequence, &mut rest)));
+        }
         Output::Pooled(pooled) => {
             let mut row = 0;
             let outcome = |sequence| Outcome::of_vector(sequence, pooled, &mut row);
@@ -75,12 +82,29 @@ fn choose_side_by_side<'a>(
 impl Outcome {
     fn of_logits(sequence: &mut Sequence, logits: &mut [f32], vocab: usize) -> Self {
         Self::of(sequence, |sequence| {
-            Ok(match take_rows(sequence, logits, vocab)? {
-                Some(chosen) => Self::Token(chosen),
-                None if sequence.samples() => Self::Scored,
-                None => Self::Computed,
-            })
+            let chosen = take_rows(sequence, logits, vocab)?;
+            Ok(Self::of_chosen(sequence, chosen))
         })
+    }
+
+    /// Takes the sequence's own off `rest`.
+    fn of_drawn(sequence: &mut Sequence, rest: &mut dyn Iterator<Item = Drawn>) -> Self {
+        let mut own = rest.take(rows_of(sequence));
+        let outcome = Self::of(sequence, |sequence| {
+            let chosen = take_drawn(sequence, &mut own)?;
+            Ok(Self::of_chosen(sequence, chosen))
+        });
+        // What it did not look at is not the next one's.
+        own.for_each(drop);
+        outcome
+    }
+
+    fn of_chosen(sequence: &Sequence, chosen: Option<Chosen>) -> Self {
+        match chosen {
+            Some(chosen) => Self::Token(chosen),
+            None if sequence.samples() => Self::Scored,
+            None => Self::Computed,
+        }
     }
 
     /// Moves `row` behind the sequence's.

@@ -10,13 +10,13 @@ use super::{request::Event, sequence::Sequence};
 pub(super) use crate::model::runner::PROMPT_LOGITS_ROWS_MAX;
 use crate::{
     model::runner::BLOCK_TOKENS,
-    sampling::{SampleError, TokenLogprobs},
+    sampling::{Drawn, SampleError, TokenLogprobs},
 };
 
 /// What was found of a prompt so far. It outlives a preemption: what is found is not computed again.
 #[derive(Debug)]
 pub(super) struct PromptScores {
-    top: usize,
+    pub(super) top: usize,
     /// Of the prompt's tokens from the second on.
     found: Vec<TokenLogprobs>,
 }
@@ -75,6 +75,23 @@ impl Sequence {
             .found
             .extend(TokenLogprobs::of_rows(rows, next, scores.top)?);
         Ok(())
+    }
+
+    /// Takes what a device made of the same rows.
+    ///
+    /// # Errors
+    /// [`SampleError`] when one of them has no softmax.
+    pub(super) fn take_scores(
+        &mut self,
+        mut drawn: impl Iterator<Item = Drawn>,
+    ) -> Result<(), SampleError> {
+        let Some(scores) = &mut self.prompt_scores else {
+            return Ok(());
+        };
+        drawn.try_for_each(|drawn| {
+            scores.found.extend(drawn?.logprobs.map(|found| *found));
+            Ok(())
+        })
     }
 
     /// The log probabilities of the whole prompt, once, for whoever listens.

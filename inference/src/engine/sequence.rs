@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    choose::Chosen,
     handle::Listener,
     isolation::guarded,
     kv::BlockTable,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     finish_reason::FinishReason,
-    sampling::{Sampler, SamplingParams, TokenConstraint},
+    sampling::{Chosen, Sampler, SamplingParams, TokenConstraint},
     stats::{FinishedRequestStats, RequestTimeline, Timestamp, TokenCounts, Work},
 };
 
@@ -55,6 +54,8 @@ pub(super) struct Sequence {
     pub(super) started: bool,
     /// Something of its own failed: it ends with the step, or before its first.
     pub(super) failed: bool,
+    /// Why it cannot go on, found while its step runs.
+    pub(super) end: Option<End>,
 }
 
 /// The branches of `request`, each drawing from `seed`.
@@ -118,6 +119,7 @@ pub(super) fn branches(
             preemptions: 0,
             started: false,
             failed,
+            end: None,
         }
     };
     (0..branches.get()).map(new).collect()

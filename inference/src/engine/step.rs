@@ -13,7 +13,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     EngineConfig,
-    choose::Chosen,
     clock::Clock,
     handle::{Command, Listener, Shared},
     isolation::{Isolation, Output, failure, guarded},
@@ -25,6 +24,7 @@ use super::{
 };
 use crate::{
     model::runner::{Batch, Runner, RunnerError, RunnerType},
+    sampling::Chosen,
     stats::{Metrics, StepTokens, Timestamp, split_step},
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(
-        runner: Box<dyn Runner>,
+        mut runner: Box<dyn Runner>,
         config: EngineConfig,
         clock: Option<Arc<dyn Clock>>,
         metrics: Arc<Metrics>,
@@ -62,6 +62,7 @@ impl Engine {
             runner_type,
             ..
         } = config;
+        let output = Output::new(runner_type, &mut *runner);
         let hasher = prefix_caching.then(ChainHasher::default);
         Self {
             runner,
@@ -72,8 +73,8 @@ impl Engine {
             shared: Arc::new(Shared::new(&metrics)),
             metrics,
             batch: Batch::default(),
-            isolation: Isolation::new(runner_type),
-            output: Output::new(runner_type),
+            isolation: Isolation::new(output.empty()),
+            output,
             outcomes: Vec::new(),
             step_tokens: Vec::new(),
             outbox: Vec::new(),

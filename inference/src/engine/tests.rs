@@ -12,7 +12,7 @@ use std::{
 
 use futures::executor::block_on;
 
-use super::*;
+use super::{test_device::Drawing, *};
 use crate::{
     finish_reason::FinishReason,
     sampling::{Logits, SamplingParams},
@@ -106,6 +106,7 @@ pub(super) struct Setup {
     pub(super) queue: usize,
     pub(super) stats: bool,
     pub(super) prefix_caching: bool,
+    pub(super) device_draws: bool,
 }
 
 impl Default for Setup {
@@ -117,6 +118,7 @@ impl Default for Setup {
             queue: 256,
             stats: true,
             prefix_caching: true,
+            device_draws: false,
         }
     }
 }
@@ -138,6 +140,7 @@ impl Setup {
             queue,
             stats,
             prefix_caching,
+            device_draws,
         } = self;
         let cache = CacheConfig {
             block_size: BLOCK_TOKENS,
@@ -146,6 +149,10 @@ impl Setup {
         let metrics = Metrics::new("fake", 256, cache, stats);
         let runner = FakeRunner::default();
         let (fails, gate) = (Arc::clone(&runner.fails), Arc::clone(&runner.gate));
+        let runner: Box<dyn Runner> = match device_draws {
+            true => Box::new(Drawing::of(runner)),
+            false => Box::new(runner),
+        };
         let config = EngineConfig {
             max_num_seqs: seqs,
             max_num_batched_tokens: budget,
@@ -157,8 +164,7 @@ impl Setup {
             runner_type: RunnerType::Generate,
         };
         let clock = stats.then(|| Arc::new(TickingClock::default()) as Arc<dyn Clock>);
-        let (handle, thread) =
-            start(Box::new(runner), config, clock, Arc::clone(&metrics)).unwrap();
+        let (handle, thread) = start(runner, config, clock, Arc::clone(&metrics)).unwrap();
         Running {
             handle,
             thread: Some(thread),

@@ -15,6 +15,8 @@ use crate::sampling::{ConstraintError, TokenConstraint};
 pub(super) struct Branch {
     grammar: Arc<CompiledGrammar>,
     ignore_eos: bool,
+    /// With `ignore_eos` what is left of the next token's mask, when it is known.
+    left: Option<Mask>,
     /// The state behind the accepted tokens; `None` at the beginning, and while a mask is computed.
     matcher: Option<Matcher>,
     next: Next,
@@ -33,6 +35,7 @@ impl Branch {
         Self {
             grammar,
             ignore_eos,
+            left: None,
             matcher: None,
             next,
         }
@@ -57,16 +60,17 @@ impl Branch {
 }
 
 impl TokenConstraint for Branch {
-    fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
-        self.next()?.apply(logits);
+    fn allowed(&mut self) -> Result<&[u32], ConstraintError> {
+        let mask = self.next()?;
         if self.ignore_eos {
-            for &token in self.grammar.eos_token_ids() {
-                if let Some(logit) = logits.get_mut(token as usize) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
+            let ends = self.grammar.eos_token_ids();
+            let left = self.left.get_or_insert_with(|| mask.without(ends));
+            return Ok(left.words());
         }
-        Ok(())
+        match &self.next {
+            Next::Known(mask) => Ok(mask.words()),
+            Next::Computed(_) | Next::Failed(_) => unreachable!("its mask was just found"),
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -80,6 +84,7 @@ impl TokenConstraint for Branch {
             grammar: Arc::clone(&self.grammar),
             token,
         };
+        self.left = None;
         self.next = Next::Computed(self.grammar.masks().begin(work));
         Ok(())
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{tests::*, *};
 use crate::{
-    engine::{self, *},
+    engine::{self, test_device::Drawing, *},
     finish_reason::FinishReason,
     model::runner::RunnerType,
     sampling::{Logits, SamplingParams},
@@ -42,6 +42,10 @@ struct Running {
 }
 
 fn start(blocks: usize, stats: bool) -> Running {
+    start_on(Box::new(Noise), blocks, stats)
+}
+
+fn start_on(runner: Box<dyn Runner>, blocks: usize, stats: bool) -> Running {
     let cache = CacheConfig {
         block_size: 32,
         num_blocks: blocks,
@@ -65,7 +69,7 @@ fn start(blocks: usize, stats: bool) -> Running {
         eos_token_ids: EOS.to_vec(),
         runner_type: RunnerType::Generate,
     };
-    let (handle, _) = engine::start(Box::new(Noise), config, clock, Arc::clone(&metrics)).unwrap();
+    let (handle, _) = engine::start(runner, config, clock, Arc::clone(&metrics)).unwrap();
     Running {
         handle,
         metrics,
@@ -157,8 +161,12 @@ fn answers_follow_their_grammars_and_leave_others_alone() {
             .collect();
         let mut before = None;
         // 24 blocks hold 768 tokens of up to 16 sequences that may have 300: they must take turns.
-        for blocks in [200, 24] {
-            let engine = start(blocks, true);
+        for (blocks, device_draws) in [(200, false), (24, false), (24, true)] {
+            let runner: Box<dyn Runner> = match device_draws {
+                true => Box::new(Drawing::of(Noise)),
+                false => Box::new(Noise),
+            };
+            let engine = start_on(runner, blocks, true);
             let free: Vec<_> = (0..4)
                 .map(|seed| engine.submit(None, params(temperature, seed), 2))
                 .collect();
@@ -193,7 +201,7 @@ fn answers_follow_their_grammars_and_leave_others_alone() {
                     .collect();
                 assert_eq!(&tokens, alone, "temperature {temperature}, {blocks} blocks");
             }
-            // What is answered does not depend on preemptions.
+            // What is answered does not depend on preemptions, or on who draws.
             assert_eq!(before.get_or_insert_with(|| all.clone()), &all);
         }
     }

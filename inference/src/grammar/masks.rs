@@ -60,22 +60,22 @@ impl Mask {
         })
     }
 
-    /// Sets the logits of all other tokens to minus infinity.
-    pub(super) fn apply(&self, logits: &mut [f32]) {
-        let words = self.allowed.as_slice();
-        for (i, chunk) in logits.chunks_mut(32).enumerate() {
-            let word = words.get(i).copied().unwrap_or(0);
-            match word {
-                0 => chunk.fill(f32::NEG_INFINITY),
-                u32::MAX => {}
-                _ => {
-                    for (bit, logit) in chunk.iter_mut().enumerate() {
-                        if word >> bit & 1 == 0 {
-                            *logit = f32::NEG_INFINITY;
-                        }
-                    }
-                }
+    /// As bits: token `token % 32` of word `token / 32`.
+    pub(super) fn words(&self) -> &[u32] {
+        self.allowed.as_slice()
+    }
+
+    /// The same without some tokens.
+    pub(super) fn without(&self, tokens: &[u32]) -> Self {
+        let mut allowed = self.allowed.clone();
+        for &token in tokens {
+            if (token as usize) < allowed.len() {
+                allowed.disallow_token(token);
             }
+        }
+        Self {
+            allowed,
+            complete: self.complete,
         }
     }
 }

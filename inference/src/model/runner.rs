@@ -1,6 +1,6 @@
 //! What the engine asks of a model: one forward pass over a ragged batch. No candle here.
 
-use crate::sampling::Logits;
+use crate::sampling::{Drawn, Logits, RowTask};
 
 /// Tokens of a KV block.
 pub const BLOCK_TOKENS: usize = 32;
@@ -168,4 +168,30 @@ pub trait Runner: Send {
     fn pool(&mut self, _batch: &Batch, _pooled: &mut Pooled) -> Result<(), RunnerError> {
         Err(RunnerError("the model is run to generate".to_owned()))
     }
+
+    /// What draws tokens where the logits are, if the device does that. A model that generates is then run by it instead of by
+    /// [`Self::forward`].
+    fn device_sampler(&mut self) -> Option<&mut dyn DeviceSampler> {
+        None
+    }
+}
+
+/// Tasks of the rows of a step, in the order of [`Batch::logits_idx`].
+pub type RowTasks<'a> = dyn Iterator<Item = RowTask<'a>> + 'a;
+
+/// A device that draws tokens itself, so that no row of logits leaves it. What is guaranteed of [`Runner::forward`] is guaranteed here too.
+pub trait DeviceSampler {
+    /// Begins to run the batch: the device works while the host finds out what the tasks are.
+    ///
+    /// # Errors
+    /// [`RunnerError`] when the pass failed, as far as that is known yet.
+    fn begin(&mut self, batch: &Batch) -> Result<(), RunnerError>;
+
+    /// Fills `drawn` with what comes of each wanted row of the batch that was begun, when the device has finished. Rows that there is no
+    /// task for are skipped.
+    ///
+    /// # Errors
+    /// [`RunnerError`] when the pass or the drawing failed.
+    fn draw(&mut self, tasks: &mut RowTasks<'_>, drawn: &mut Vec<Drawn>)
+    -> Result<(), RunnerError>;
 }

@@ -8,18 +8,18 @@ pub struct ConstraintError(pub String);
 
 /// Decides which tokens may come next in one branch. Runs on the engine's thread.
 pub trait TokenConstraint: Send {
-    /// Sets the logits of all tokens that may not come next to minus infinity.
+    /// The tokens that may come next: bit `token % 32` of word `token / 32`, none beyond its end.
     ///
     /// # Errors
-    /// [`ConstraintError`] when no token may.
-    fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError>;
+    /// [`ConstraintError`] when the branch cannot go on.
+    fn allowed(&mut self) -> Result<&[u32], ConstraintError>;
 
-    /// The tokens that [`mask`](Self::mask) last left, if any, do nothing but end the answer.
+    /// The tokens that are [`allowed`](Self::allowed), if any, do nothing but end the answer.
     fn is_complete(&self) -> bool {
         false
     }
 
-    /// Takes the token that was chosen among those that [`mask`](Self::mask) left.
+    /// Takes the token that was chosen among those that were [`allowed`](Self::allowed).
     ///
     /// # Errors
     /// [`ConstraintError`] when the token cannot follow.

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::SampleError;
+use crate::math::exp;
 
 /// Log probabilities at one position of an answer or a prompt, from the model's own logits, before
 /// temperature, penalties and masks.
@@ -30,7 +31,7 @@ impl TokenLogprobs {
         }
         let total: f64 = logits
             .iter()
-            .map(|&logit| f64::from((logit - greatest).exp()))
+            .map(|&logit| f64::from(exp(false, logit - greatest)))
             .sum();
         let log_total = total.ln();
         let logprob = |logit: f32| (f64::from(logit) - f64::from(greatest) - log_total) as f32;

@@ -1,14 +1,25 @@
 //! The sampler: one row of logits in, one token out.
 
+use std::cell::RefCell;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Past, SamplingParams, penalties::History};
+use super::{
+    Edit, Past, SamplingParams, TokenLogprobs,
+    edits::{self, Edits},
+    weights::{self, UNIFORM_BITS},
+};
 
 /// Logits among which the greatest is looked for at a time.
 const ARGMAX_PART: usize = 1024;
 /// Those that are compared side by side.
 const ARGMAX_LANES: usize = 16;
+
+thread_local! {
+    /// A row as the model made it. As long as the vocabulary, so it is kept.
+    static RAW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Logits of the rows that a step asked for, `[rows, vocab]`, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,111 +38,144 @@ pub enum SampleError {
     NotANumber,
 }
 
-/// Draws the tokens of one branch. Its state is its own, so that a seed reproduces the branch
-/// whatever else is in the batch, and whether or not it was preempted.
+/// What becomes of one row of logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RowTask<'a> {
+    /// Nothing.
+    Skip,
+    /// How likely is a token that is known, and the `top` likeliest?
+    Score {
+        /// The token.
+        token: u32,
+        /// So many others.
+        top: usize,
+    },
+    /// Its next token.
+    Draw(Draw<'a>),
+}
+
+/// A token, and how likely it was if the request asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The token.
+    pub token: u32,
+    /// By the row as the model made it.
+    pub logprobs: Option<Box<TokenLogprobs>>,
+}
+
+/// What came of a task. Of a [`RowTask::Skip`] it says nothing.
+pub type Drawn = Result<Chosen, SampleError>;
+
+/// How a token is drawn from a row, all of it: whoever has the row needs nothing else.
+///
+/// In vLLM's order: the grammar, bans, `logit_bias`, penalties, and then, unless greedy, temperature, `min_p`, `top_k`, `top_p`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw<'a> {
+    /// The request's.
+    pub params: &'a SamplingParams,
+    /// The tokens that may come, bit `token % 32` of word `token / 32`, none beyond its end; `None`: all.
+    pub allowed: Option<&'a [u32]>,
+    /// What is done to single logits, no token twice.
+    pub edits: &'a [Edit],
+    /// 53 random bits: the place in [0, 1) that the token is taken from. Not used where the temperature is 0.
+    pub uniform: u64,
+}
+
+impl Draw<'_> {
+    /// Draws. `logits` is left changed. What a request does not ask for costs nothing.
+    ///
+    /// # Errors
+    /// [`SampleError`] when no token can be drawn, or the row has no softmax.
+    pub fn of(&self, logits: &mut [f32]) -> Drawn {
+        // Masks and penalties change the row; what is reported is what the model said.
+        if self.params.logprobs.is_some() {
+            RAW.with_borrow_mut(|raw| logits.clone_into(raw));
+        }
+        let token = self.token(logits)?;
+        let of_raw = |top| RAW.with_borrow(|raw| TokenLogprobs::of(raw, token, top).map(Box::new));
+        let logprobs = self.params.logprobs.map(of_raw).transpose()?;
+        Ok(Chosen { token, logprobs })
+    }
+
+    fn token(&self, logits: &mut [f32]) -> Result<u32, SampleError> {
+        if let Some(allowed) = self.allowed {
+            mask(logits, allowed);
+        }
+        edits::apply(self.edits, logits, self.params);
+        let likeliest = argmax(logits)?;
+        if self.params.temperature == 0.0 {
+            return Ok(likeliest);
+        }
+        Ok(weights::draw(logits, likeliest, self.params, self.uniform))
+    }
+}
+
+/// Sets the logits of all tokens that are not `allowed` to minus infinity.
+fn mask(logits: &mut [f32], allowed: &[u32]) {
+    for (i, chunk) in logits.chunks_mut(32).enumerate() {
+        match allowed.get(i).copied().unwrap_or(0) {
+            0 => chunk.fill(f32::NEG_INFINITY),
+            u32::MAX => {}
+            word => {
+                for (bit, logit) in chunk.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Says how the tokens of one branch are drawn. Its state is its own, so that a seed reproduces the branch whatever else is in
+/// the batch, and whether or not it was preempted.
 #[derive(Debug)]
 pub struct Sampler {
     rng: ChaCha8Rng,
-    candidates: Vec<(f32, u32)>,
-    history: History,
+    /// Of the token that is drawn now.
+    uniform: Option<u64>,
+    edits: Edits,
 }
 
 impl Sampler {
     /// A sampler of branch `branch` under `seed`.
     pub fn new(seed: u64, branch: usize) -> Self {
-        let rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(branch as u64));
         Self {
-            rng,
-            candidates: Vec::new(),
-            history: History::default(),
+            rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(branch as u64)),
+            uniform: None,
+            edits: Edits::default(),
         }
     }
 
-    /// The token after `past`. Tokens in `banned` get no probability; `logits` is left changed.
-    ///
-    /// In vLLM's order: bans, `logit_bias`, penalties, and then, unless greedy, temperature, `min_p`,
-    /// `top_k`, `top_p`. What a request does not ask for costs nothing.
-    ///
-    /// # Errors
-    /// [`SampleError`] when no token can be drawn.
-    pub fn sample(
-        &mut self,
-        logits: &mut [f32],
-        params: &SamplingParams,
+    /// How the token after `past` is drawn: again in the same way, until it is [taken](Self::take). Tokens in `banned` may not come.
+    pub fn draw<'a>(
+        &'a mut self,
+        params: &'a SamplingParams,
+        allowed: Option<&'a [u32]>,
         banned: &[u32],
         past: Past<'_>,
-    ) -> Result<u32, SampleError> {
-        for &token in banned {
-            if let Some(logit) = logits.get_mut(token as usize) {
-                *logit = f32::NEG_INFINITY;
-            }
+    ) -> Draw<'a> {
+        let Self {
+            rng,
+            uniform,
+            edits,
+        } = self;
+        let uniform = match params.temperature {
+            0.0 => 0,
+            _ => *uniform.get_or_insert_with(|| rng.next_u64() >> (64 - UNIFORM_BITS)),
+        };
+        Draw {
+            params,
+            allowed,
+            edits: edits.update(params, banned, past),
+            uniform,
         }
-        for &(token, bias) in &params.logit_bias {
-            if let Some(logit) = logits.get_mut(token as usize) {
-                *logit += bias;
-            }
-        }
-        if params.has_penalties() {
-            self.history.penalize(logits, params, past);
-        }
-        if params.temperature == 0.0 {
-            return argmax(logits);
-        }
-        self.take_candidates(logits, params)?;
-        keep_top_p(&mut self.candidates, params.top_p);
-        Ok(self.draw())
     }
 
-    /// Fills `candidates` with (weight, token): of those that min-p leaves the top-k, the likeliest with
-    /// weight 1. Neither depends on the other, so the cheaper comes first.
-    fn take_candidates(
-        &mut self,
-        logits: &[f32],
-        params: &SamplingParams,
-    ) -> Result<(), SampleError> {
-        let likeliest = logits[argmax(logits)? as usize];
-        let candidates = &mut self.candidates;
-        candidates.clear();
-        candidates.extend(logits.iter().copied().zip(0..));
-        let k = params.top_k as usize;
-        if k > 0 && k < candidates.len() {
-            candidates.select_nth_unstable_by(k - 1, by_weight);
-            candidates.truncate(k);
-        }
-        for (weight, _) in candidates.iter_mut() {
-            *weight = ((*weight - likeliest) / params.temperature).exp();
-        }
-        if params.min_p > 0.0 {
-            candidates.retain(|&(weight, _)| weight >= params.min_p);
-        }
-        Ok(())
+    /// The token was drawn; another comes next.
+    pub fn take(&mut self) {
+        self.uniform = None;
     }
-
-    fn draw(&mut self) -> u32 {
-        let total: f64 = self.candidates.iter().map(|c| f64::from(c.0)).sum();
-        let mut left = unit_interval(&mut self.rng) * total;
-        for &(weight, token) in &self.candidates {
-            left -= f64::from(weight);
-            if left < 0.0 {
-                return token;
-            }
-        }
-        // Rounding can leave a remainder: the likeliest token takes it.
-        let likeliest = self.candidates.iter().min_by(|a, b| by_weight(a, b));
-        likeliest
-            .expect("the likeliest token is always a candidate")
-            .1
-    }
-}
-
-/// A number in [0, 1) of 53 random bits.
-fn unit_interval(rng: &mut impl Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// Likelier first; of equals the smaller id, so that the order is total and the same everywhere.
-fn by_weight(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
 /// The first of the greatest logits. A part at a time, so that only the part that has it is searched for it.
@@ -174,25 +218,6 @@ fn greatest(logits: &[f32]) -> Option<f32> {
     }
     let greatest = greatest.into_iter().fold(f32::NEG_INFINITY, f32::max);
     nans.iter().all(|&nan| nan == 0).then_some(greatest)
-}
-
-/// Keeps the likeliest candidates until their weights reach `top_p` of the whole; at least one.
-fn keep_top_p(candidates: &mut Vec<(f32, u32)>, top_p: f32) {
-    if top_p >= 1.0 {
-        return;
-    }
-    let total: f64 = candidates.iter().map(|c| f64::from(c.0)).sum();
-    let (mut sum, bound) = (0.0, f64::from(top_p) * total);
-    // Sorting a whole vocabulary takes longest. What is this unlikely is never kept: all of it together
-    // is at most half of what is left out.
-    let unlikely = (total - bound) / (2.0 * candidates.len() as f64);
-    candidates.retain(|candidate| f64::from(candidate.0) >= unlikely);
-    candidates.sort_unstable_by(by_weight);
-    let reached = candidates.iter().position(|candidate| {
-        sum += f64::from(candidate.0);
-        sum >= bound
-    });
-    candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
 }
 
 #[cfg(test)]

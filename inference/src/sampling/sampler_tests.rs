@@ -13,14 +13,27 @@ fn params(temperature: f32, top_k: u32, top_p: f32) -> SamplingParams {
     }
 }
 
+/// The next token of one row.
+fn sample(
+    sampler: &mut Sampler,
+    logits: &[f32],
+    params: &SamplingParams,
+    banned: &[u32],
+    past: Past<'_>,
+) -> Result<u32, SampleError> {
+    let drawn = sampler
+        .draw(params, None, banned, past)
+        .of(&mut logits.to_vec());
+    sampler.take();
+    drawn.map(|chosen| chosen.token)
+}
+
 /// How often each of the tokens is drawn, in 20 000 draws.
 fn frequencies(logits: &[f32], params: &SamplingParams) -> Vec<f64> {
     let mut sampler = Sampler::new(7, 0);
     let mut counts = vec![0.0; logits.len()];
     for _ in 0..20_000 {
-        let token = sampler
-            .sample(&mut logits.to_vec(), params, &[], Past::default())
-            .unwrap();
+        let token = sample(&mut sampler, logits, params, &[], Past::default()).unwrap();
         counts[token as usize] += 1.0 / 20_000.0;
     }
     counts
@@ -72,15 +85,12 @@ proptest! {
 #[test]
 fn greedy_takes_the_first_of_the_greatest() {
     let mut sampler = Sampler::new(0, 0);
-    let mut row = [0.5, 2.0, -1.0, 2.0];
-    assert_eq!(
-        sampler.sample(&mut row, &params(0.0, 0, 1.0), &[], Past::default()),
-        Ok(1)
-    );
-    assert_eq!(
-        sampler.sample(&mut row, &params(0.0, 0, 1.0), &[1], Past::default()),
-        Ok(3)
-    );
+    let row = [0.5, 2.0, -1.0, 2.0];
+    let greedy = params(0.0, 0, 1.0);
+    let mut take = |banned: &[u32]| sample(&mut sampler, &row, &greedy, banned, Past::default());
+    assert_eq!(take(&[]), Ok(1));
+    assert_eq!(take(&[1]), Ok(3));
+    assert_eq!(take(&[]), Ok(1));
 }
 
 #[test]
@@ -121,15 +131,47 @@ fn a_seed_reproduces_and_branches_differ() {
         let mut sampler = Sampler::new(seed, branch);
         (0..16)
             .map(|_| {
-                sampler
-                    .sample(&mut [0.0; 64], &params(1.0, 0, 1.0), &[], Past::default())
-                    .unwrap()
+                let params = params(1.0, 0, 1.0);
+                sample(&mut sampler, &[0.0; 64], &params, &[], Past::default()).unwrap()
             })
             .collect()
     };
     assert_eq!(draw(3, 0), draw(3, 0));
     assert_ne!(draw(3, 0), draw(3, 1));
     assert_eq!(draw(3, 1), draw(4, 0));
+}
+
+#[test]
+fn a_draw_is_the_same_until_its_token_is_taken() {
+    let params = params(1.0, 0, 1.0);
+    let mut sampler = Sampler::new(5, 0);
+    let uniform = |sampler: &mut Sampler| sampler.draw(&params, None, &[], Past::default()).uniform;
+    let first = uniform(&mut sampler);
+    assert!(first < 1 << UNIFORM_BITS);
+    assert_eq!(uniform(&mut sampler), first);
+    sampler.take();
+    assert_ne!(uniform(&mut sampler), first);
+}
+
+#[test]
+fn only_allowed_tokens_come_and_what_is_reported_is_what_the_model_said() {
+    let logits: Vec<f32> = (0..70).map(|token| token as f32).collect();
+    let params = SamplingParams {
+        logprobs: Some(2),
+        ..params(0.0, 0, 1.0)
+    };
+    for (allowed, likeliest) in [
+        (&[1 << 3 | 1, 1 << 9][..], 41),
+        (&[1, u32::MAX, 1 << 2], 66),
+        (&[4], 2),
+    ] {
+        let mut sampler = Sampler::new(5, 0);
+        let draw = sampler.draw(&params, Some(allowed), &[], Past::default());
+        let chosen = draw.of(&mut logits.clone()).unwrap();
+        assert_eq!(chosen.token, likeliest);
+        let logprobs = TokenLogprobs::of(&logits, likeliest, 2).unwrap();
+        assert_eq!(chosen.logprobs, Some(Box::new(logprobs)));
+    }
 }
 
 #[test]
@@ -140,12 +182,8 @@ fn rows_that_are_not_numbers_are_refused() {
         [f32::INFINITY, 0.0],
     ] {
         for temperature in [0.0, 1.0] {
-            let result = Sampler::new(0, 0).sample(
-                &mut bad.clone(),
-                &params(temperature, 0, 1.0),
-                &[],
-                Past::default(),
-            );
+            let params = params(temperature, 0, 1.0);
+            let result = sample(&mut Sampler::new(0, 0), &bad, &params, &[], Past::default());
             assert_eq!(result, Err(SampleError::NotANumber), "{bad:?}");
         }
     }
@@ -283,33 +321,6 @@ fn probabilities(case: &Case) -> Option<Vec<f64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    /// Weights from 1 to next to nothing, some of them equal.
-    #[test]
-    fn top_p_keeps_what_sorting_everything_would(
-        steps in prop::collection::vec(0u16..400, 1..300),
-        scale in prop_oneof![Just(0f32), Just(0.01), Just(0.1), Just(1.0)],
-        top_p in prop_oneof![0.001f32..1.0, Just(0.999_999_94), Just(0.5)],
-    ) {
-        let least = steps.iter().min().copied().unwrap_or(0);
-        let weight = |&step: &u16| (f32::from(least) - f32::from(step)) * scale;
-        let weights = steps.iter().map(|step| weight(step).exp());
-        let mut kept: Vec<(f32, u32)> = weights.zip(0..).collect();
-        let mut sorted = kept.clone();
-        keep_top_p(&mut kept, top_p);
-        sorted.sort_by(by_weight);
-        let total: f64 = sorted.iter().map(|c| f64::from(c.0)).sum();
-        let sum = |count: usize| sorted[..count].iter().map(|c| f64::from(c.0)).sum::<f64>();
-        prop_assert_eq!(&kept[..], &sorted[..kept.len()]);
-        // As few as reach the bound, up to the rounding of a sum in another order.
-        let (bound, rounding) = (f64::from(top_p) * total, total * 1e-12);
-        prop_assert!(sum(kept.len()) >= bound - rounding);
-        prop_assert!(sum(kept.len() - 1) < bound + rounding);
-    }
-}
-
-proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Half the sum of the differences is below what 4 000 draws of 14 tokens can be off by.
@@ -323,16 +334,14 @@ proptest! {
         let mut sampler = Sampler::new(case.seed, 0);
         let mut seen = vec![0.0; expected.len()];
         for _ in 0..4_000 {
-            let row = &mut case.logits.clone();
-            let token = sampler.sample(row, &case.params, &case.banned, past).unwrap();
+            let token = sample(&mut sampler, &case.logits, &case.params, &case.banned, past).unwrap();
             prop_assert!(expected[token as usize] > 0.0, "{} has no probability", token);
             seen[token as usize] += 1.0 / 4_000.0;
         }
         let apart: f64 = expected.iter().zip(&seen).map(|(a, b)| (a - b).abs()).sum();
         prop_assert!(apart / 2.0 < 0.07, "{:?} is not {:?}", seen, expected);
         let greedy = SamplingParams { temperature: 0.0, ..case.params.clone() };
-        let row = &mut case.logits.clone();
-        let token = sampler.sample(row, &greedy, &case.banned, past).unwrap();
+        let token = sample(&mut sampler, &case.logits, &greedy, &case.banned, past).unwrap();
         let likeliest = expected.iter().copied().fold(0.0, f64::max);
         prop_assert!(expected[token as usize] > likeliest - 1e-3);
     }

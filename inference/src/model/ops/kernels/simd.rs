@@ -56,11 +56,7 @@ impl Simd {
     }
 }
 
-/// `a · b + c`, in one rounding where the processor does that at once.
-#[inline(always)]
-pub(in crate::model::ops) fn multiply_add(fused: bool, a: f32, b: f32, c: f32) -> f32 {
-    if fused { a.mul_add(b, c) } else { a * b + c }
-}
+pub(in crate::model::ops) use crate::math::multiply_add;
 
 /// `out[i] = one(a[i], b[i])`, as far as `out` goes: 16 at a time, since a call for a tile or two is too short for the loops that
 /// compilers make of it.

@@ -188,6 +188,7 @@ struct SamplingRow {
     float repetition_penalty;
     float frequency_penalty;
     float presence_penalty;
+    uint32_t token;             // NO_TOKEN: it is drawn; else the row's token is this one, and nothing above counts
 };
 constexpr uint32_t ALL_ALLOWED = 0xffffffffu;
 // Among a step's sampled tokens: the row's logits are not numbers, or none is allowed.

@@ -107,6 +107,10 @@ __device__ void sample_row(const Sampling& args) {
     SHARED(uint64_t, parts, WARP_LANES);
     SHARED(uint32_t, length, 1);
     SamplingRow how = args.rows[blockIdx.x];
+    if (how.token != NO_TOKEN) {
+        if (threadIdx.x == 0) args.tokens[blockIdx.x] = how.token;
+        return;
+    }
     uint32_t words = (args.vocab + 31) / 32;
     Row row(args.logits + size_t(blockIdx.x) * args.vocab,
             how.mask == ALL_ALLOWED ? nullptr : args.masks + size_t(how.mask) * words, args.vocab);

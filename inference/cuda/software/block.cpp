@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -284,6 +285,9 @@ void* static_shared(const void* key, size_t bytes) {
 }
 
 void fail(const char* format, ...) {
+    // What goes wrong in here ends the process at once.
+    std::signal(SIGSEGV, SIG_DFL);
+    std::signal(SIGILL, SIG_DFL);
     std::fprintf(stderr, "software device: ");
     va_list list;
     va_start(list, format);

@@ -3,8 +3,13 @@
 # the folder. With it in LD_LIBRARY_PATH a program that looks for a GPU finds this one. Usage: build.sh [FOLDER]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:-${CANDELA_CACHE:-$HOME/.cache/candela}/software-device}
+cache=${CANDELA_CACHE:-$HOME/.cache/candela}/software-device
+# By content: several checkouts share the cache, and their files' times say nothing of each other.
+content=$(cd "$here/.." && find software kernels -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
+out=${1:-$cache/$content}
 mkdir -p "$out/objects"
+find "$cache" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} + 2>/dev/null || true
+touch "$out"
 # Each operation is rounded; what C++ leaves undefined ends the process.
 flags=(-std=c++20 -O2 -g1 -fPIC -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas
        -fno-strict-aliasing "-I$here" "-I$here/include")

@@ -38,7 +38,7 @@ macro_rules! on_device {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[repr(C)]
-        #[derive(Debug, Clone, Copy, PartialEq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Default)]
         pub struct $name { $(pub $field: $type,)* }
 
         #[expect(unsafe_code, reason = "who launches a kernel says that these are its arguments")]
@@ -253,6 +253,7 @@ on_device! {
         repetition_penalty: f32,
         frequency_penalty: f32,
         presence_penalty: f32,
+        token: u32,
     }
     /// What is done to one logit before its row is sampled, in an array in the device's memory.
     Edit {

@@ -27,7 +27,7 @@ pub enum DeviceError {
         /// The device asked for.
         asked: Asked,
         /// What is missing, and what to do.
-        error: candela_cuda::CudaError,
+        error: Box<candela_cuda::CudaError>,
     },
 }
 
@@ -63,10 +63,9 @@ fn open_gpu(asked: Asked) -> Result<Device, DeviceError> {
 fn open_auto() -> Result<Device, DeviceError> {
     use candela_cuda::CudaError;
     match open_gpu(Asked::Auto) {
-        Err(DeviceError::Cuda {
-            error: error @ (CudaError::NoDriver { .. } | CudaError::NoDevice),
-            ..
-        }) => {
+        Err(DeviceError::Cuda { error, .. })
+            if matches!(*error, CudaError::NoDriver { .. } | CudaError::NoDevice) =>
+        {
             tracing::info!(device = "cpu", why = %error, "device");
             Ok(Device::Cpu)
         }
@@ -80,7 +79,10 @@ fn open_gpu(asked: Asked) -> Result<Device, DeviceError> {
         Asked::Cuda(index) => Some(index as usize),
         Asked::Auto | Asked::Cpu => None,
     };
-    let error = |error| DeviceError::Cuda { asked, error };
+    let error = |error| DeviceError::Cuda {
+        asked,
+        error: Box::new(error),
+    };
     let gpu = candela_cuda::Gpu::open(index).map_err(error)?;
     let (major, minor) = gpu.info.compute_capability;
     let free = gpu.free_bytes().map_err(error)?;

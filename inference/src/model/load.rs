@@ -48,10 +48,17 @@ pub enum ModelError {
     /// The GPU refused.
     #[cfg(feature = "cuda")]
     #[error(transparent)]
-    Gpu(#[from] super::cuda::GpuError),
+    Gpu(Box<super::cuda::GpuError>),
     /// The KV cache cannot be made.
     #[error("the KV cache cannot be made: {0}")]
     Cache(candle_core::Error),
+}
+
+#[cfg(feature = "cuda")]
+impl From<super::cuda::GpuError> for ModelError {
+    fn from(error: super::cuda::GpuError) -> Self {
+        Self::Gpu(Box::new(error))
+    }
 }
 
 impl From<WeightsError> for ModelError {

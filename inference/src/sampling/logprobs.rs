@@ -5,6 +5,9 @@ use rayon::prelude::*;
 use super::SampleError;
 use crate::math::exp;
 
+/// Most of the likeliest tokens that are told of a position.
+pub const TOP_LOGPROBS_MAX: usize = 20;
+
 /// Log probabilities at one position of an answer or a prompt, from the model's own logits, before
 /// temperature, penalties and masks.
 #[derive(Debug, Clone, PartialEq)]

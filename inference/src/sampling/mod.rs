@@ -9,6 +9,6 @@ mod weights;
 
 pub use constraint::{ConstraintError, TokenConstraint};
 pub use edits::{Edit, Past};
-pub use logprobs::TokenLogprobs;
+pub use logprobs::{TOP_LOGPROBS_MAX, TokenLogprobs};
 pub use params::SamplingParams;
 pub use sampler::{Chosen, Draw, Drawn, Logits, RowTask, SampleError, Sampler};

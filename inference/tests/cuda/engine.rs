@@ -91,17 +91,25 @@ impl Engine {
         (head.to_owned(), body.to_owned())
     }
 
-    fn answer(&self, question: &str) -> String {
-        let body = json!({
+    /// The first choice.
+    fn reply(&self, question: &str, more: &Value) -> Value {
+        let mut body = json!({
             "model": "demo",
             "messages": [{"role": "user", "content": question}],
-            "temperature": 0,
             "max_tokens": 48,
         });
+        for (key, value) in more.as_object().expect("settings are an object") {
+            body[key] = value.clone();
+        }
         let (head, body) = self.ask("POST", "/v1/chat/completions", &body.to_string());
         assert!(head.contains(" 200 "), "{head}: {body}");
-        let reply: Value = serde_json::from_str(&body).unwrap();
-        let text = &reply["choices"][0]["message"]["content"];
+        let mut reply: Value = serde_json::from_str(&body).unwrap();
+        reply["choices"][0].take()
+    }
+
+    fn answer(&self, question: &str) -> String {
+        let reply = self.reply(question, &json!({"temperature": 0}));
+        let text = &reply["message"]["content"];
         text.as_str().expect("an answer").to_owned()
     }
 }
@@ -121,5 +129,50 @@ fn a_chat_is_answered_as_on_the_processors() {
         let answer = gpu.answer(question);
         assert!(answer.len() > 3, "{answer:?}");
         assert_eq!(answer, cpu.answer(question));
+    }
+}
+
+#[test]
+fn what_a_request_asks_of_its_tokens_is_done_on_the_device() {
+    let gpu = Engine::start("cuda:0");
+    let question = "What is the capital of France?";
+    // A seed gives the same answer again.
+    let sampled = json!({"temperature": 0.9, "top_p": 0.95, "seed": 11, "presence_penalty": 0.5});
+    let first = gpu.reply(question, &sampled);
+    assert_eq!(gpu.reply(question, &sampled), first);
+    // A grammar holds whatever the model prefers.
+    let shape = json!({
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}, "large": {"type": "boolean"}},
+        "required": ["city", "large"],
+        "additionalProperties": false,
+    });
+    let format = json!({"type": "json_schema", "json_schema": {"name": "city", "schema": shape, "strict": true}});
+    let reply = gpu.reply(
+        question,
+        &json!({"response_format": format, "temperature": 1.5, "seed": 3}),
+    );
+    let text = reply["message"]["content"].as_str().expect("an answer");
+    let city: Value = serde_json::from_str(text).unwrap();
+    assert!(
+        city["large"].is_boolean() && city["city"].is_string(),
+        "{text}"
+    );
+    // The chosen token of a greedy answer is the likeliest.
+    let reply = gpu.reply(
+        question,
+        &json!({"temperature": 0, "logprobs": true, "top_logprobs": 3}),
+    );
+    let places = reply["logprobs"]["content"]
+        .as_array()
+        .expect("log probabilities");
+    assert!(places.len() > 3);
+    for place in places {
+        let top = place["top_logprobs"].as_array().expect("the likeliest");
+        assert_eq!(
+            (top.len(), &top[0]["logprob"]),
+            (3, &place["logprob"]),
+            "{place}"
+        );
     }
 }

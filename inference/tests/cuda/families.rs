@@ -229,10 +229,9 @@ fn bytes(x: f32, dtype: Dtype) -> Vec<u8> {
 
 /// Wide enough that each token changes what follows.
 fn numbers(name: &str, shape: &[usize], gemma: bool) -> Vec<f32> {
-    let mut random = Random(
-        name.bytes()
-            .fold(7, |seed, byte| seed * 31 + u64::from(byte)),
-    );
+    let mut random = Random(name.bytes().fold(7u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(u64::from(byte))
+    }));
     let (centre, spread) = match shape {
         [_] if name.ends_with("bias") => (0.0, 0.1),
         // Gemma's norms multiply by one more.

@@ -3,6 +3,7 @@
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod draws;
 mod engine;
 mod families;
 mod runs;
@@ -79,7 +80,7 @@ fn logits_in_f32_are_those_of_the_processors() {
         let folder = Folder::of(&family, Saved::F32);
         let expected = all_logits(&mut folder.session(Dtype::Float32, Device::Cpu), 200, 4);
         for piece in [13, 100] {
-            let got = all_logits(&mut folder.session(Dtype::Float32, gpu), piece, 4);
+            let got = all_logits(&mut folder.session(Dtype::Float32, gpu.device), piece, 4);
             let error = largest_error(&expected, &got);
             println!("{} f32, pieces of {piece}: {error:.1e}", family.name);
             assert!(error < F32_ERROR_MAX, "{}: {error}", family.name);
@@ -96,7 +97,7 @@ fn logits_in_bf16_are_as_near_to_f32_as_those_of_the_processors() {
         let cpu = all_logits(&mut folder.session(Dtype::Bfloat16, Device::Cpu), 200, 4);
         let cpu = median_error(&exact, &cpu);
         for piece in [13, 100] {
-            let got = all_logits(&mut folder.session(Dtype::Auto, gpu), piece, 4);
+            let got = all_logits(&mut folder.session(Dtype::Auto, gpu.device), piece, 4);
             let error = median_error(&exact, &got);
             println!(
                 "{} bf16, pieces of {piece}: {error:.1e}, the processors {cpu:.1e}",
@@ -118,7 +119,7 @@ fn a_model_saved_in_f16_is_run_in_f16() {
         let folder = Folder::of(&family(name), Saved::F16);
         let exact = all_logits(&mut folder.session(Dtype::Float32, Device::Cpu), 200, 4);
         let cpu = all_logits(&mut folder.session(Dtype::Bfloat16, Device::Cpu), 200, 4);
-        let mut session = folder.session(Dtype::Auto, gpu);
+        let mut session = folder.session(Dtype::Auto, gpu.device);
         assert_eq!(session.model.dtype, "float16");
         let (cpu, error) = (
             median_error(&exact, &cpu),
@@ -149,7 +150,7 @@ fn greedy_answers_are_those_of_the_processors() {
     for name in ["llama", "gemma2", "olmo2"] {
         let folder = Folder::of(&family(name), Saved::F32);
         let mut cpu = folder.session(Dtype::Float32, Device::Cpu);
-        let mut gpu = folder.session(Dtype::Float32, gpu);
+        let mut gpu = folder.session(Dtype::Float32, gpu.device);
         for (sequence, length) in [(0, 5), (1, 40)] {
             let answer = greedy(&mut gpu, sequence, length, 20);
             assert_eq!(answer, greedy(&mut cpu, sequence, length, 20), "{name}");
@@ -171,7 +172,7 @@ fn what_a_graph_does_is_what_its_launches_do() {
     let gpu = gpu();
     for name in ["qwen3", "gemma3", "mixtral"] {
         let folder = Folder::of(&family(name), Saved::BF16);
-        let mut session = started(&folder, Dtype::Auto, gpu);
+        let mut session = started(&folder, Dtype::Auto, gpu.device);
         for sequences in [1, 2, 3, 4, 6] {
             let parts: Vec<(usize, &[u32])> = (0..sequences).map(|s| (s, &[7u32][..])).collect();
             // The first of a bucket launches, the second records, the third is a replay.
@@ -196,7 +197,7 @@ fn a_decoded_sequence_has_the_same_logits_whatever_is_beside_it() {
         ("qwen3-moe", Saved::BF16),
     ] {
         let folder = Folder::of(&family(name), dtype);
-        let mut session = started(&folder, Dtype::Auto, gpu);
+        let mut session = started(&folder, Dtype::Auto, gpu.device);
         let mut run = |members: &[usize]| {
             let tokens: Vec<[u32; 1]> = members.iter().map(|&s| [3 + s as u32]).collect();
             let parts = members.iter().zip(&tokens);
@@ -218,8 +219,8 @@ fn a_decoded_sequence_has_the_same_logits_whatever_is_beside_it() {
         );
         // Whether cuBLAS adds in the same order for another number of rows is its own matter; the software device does.
         if std::env::var_os("CANDELA_GPU").is_none() {
-            for sequence in 0..4 {
-                assert_eq!(run(&[sequence])[0], all[sequence], "{name} alone");
+            for (sequence, expected) in all.iter().enumerate() {
+                assert_eq!(&run(&[sequence])[0], expected, "{name} alone");
             }
         }
     }
@@ -229,8 +230,8 @@ fn a_decoded_sequence_has_the_same_logits_whatever_is_beside_it() {
 fn steps_take_no_memory_of_the_device() {
     let gpu = gpu();
     let folder = Folder::of(&family("llama"), Saved::BF16);
-    let mut session = started(&folder, Dtype::Auto, gpu);
-    let model::Device::Cuda(device) = model::open_device(gpu).unwrap() else {
+    let mut session = started(&folder, Dtype::Auto, gpu.device);
+    let model::Device::Cuda(device) = model::open_device(gpu.device).unwrap() else {
         panic!("a GPU was asked for");
     };
     let parts: Vec<(usize, &[u32])> = (0..4).map(|s| (s, &[7u32][..])).collect();
@@ -252,7 +253,7 @@ fn refusal(family: &Family, change: impl FnOnce(&mut candela_flags::EngineFlags)
     let folder = Folder::of(family, Saved::F32);
     let mut flags = flags(folder.0.path(), Dtype::Auto);
     change(&mut flags);
-    load(&flags, gpu).err().expect("it is refused")
+    load(&flags, gpu.device).err().expect("it is refused")
 }
 
 #[test]

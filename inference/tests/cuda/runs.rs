@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use candela_engine::{
@@ -11,7 +11,7 @@ use candela_engine::{
         self, LoadProgress, LoadedModel,
         runner::{Batch, blocks_for},
     },
-    sampling::Logits,
+    sampling::{Drawn, Logits, RowTask},
 };
 use candela_flags::{
     BatchedTokens, ContextLength, Device, Dtype, EngineFlags, KvBlocks, MaxSequences,
@@ -22,9 +22,18 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 const WIDTH: usize = 8;
 pub(crate) const SEQUENCES: usize = 6;
 
+/// The right to use the GPU: tests take turns, since the device of software allows nothing beside a recording, wherever it comes from.
+pub(crate) struct Turn {
+    pub(crate) device: Device,
+    #[expect(dead_code, reason = "it is held")]
+    held: MutexGuard<'static, ()>,
+}
+
 /// The GPU; where CANDELA_GPU asks for none, that of software, whose libraries then are those that everyone finds by their names.
-pub(crate) fn gpu() -> Device {
+pub(crate) fn gpu() -> Turn {
     static SOFTWARE: OnceLock<()> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let held = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     SOFTWARE.get_or_init(|| {
         if std::env::var_os("CANDELA_GPU").is_some() {
             return;
@@ -37,7 +46,10 @@ pub(crate) fn gpu() -> Device {
             std::mem::forget(library.unwrap());
         }
     });
-    Device::Cuda(0)
+    Turn {
+        device: Device::Cuda(0),
+        held,
+    }
 }
 
 /// The folder of the software device's libraries.
@@ -99,6 +111,26 @@ impl Session {
             .unwrap();
         let rows = self.logits.data.chunks(self.logits.vocab);
         rows.map(<[f32]>::to_vec).collect()
+    }
+
+    /// The same batch, with what the device makes of its rows.
+    pub(crate) fn draw<'a>(&mut self, tasks: impl Iterator<Item = RowTask<'a>> + 'a) -> Vec<Drawn> {
+        let (mut tasks, mut drawn) = (tasks, Vec::new());
+        let device = self.model.runner.device_sampler().unwrap();
+        device.begin(&self.batch).unwrap();
+        device.draw(&mut tasks, &mut drawn).unwrap();
+        drawn
+    }
+
+    /// Begins the batch, and leaves it.
+    pub(crate) fn begin(&mut self) {
+        let device = self.model.runner.device_sampler().unwrap();
+        device.begin(&self.batch).unwrap();
+    }
+
+    /// Wants some of the batch's rows only.
+    pub(crate) fn want(&mut self, rows: &[u32]) {
+        self.batch.logits_idx = rows.to_vec();
     }
 
     fn put(&mut self, parts: &[(usize, &[u32])]) {

@@ -85,7 +85,7 @@ void sampling(uint32_t rows, float temperature, float top_p) {
     constexpr uint32_t VOCAB = 128256;
     uint32_t vocab = is_small ? 999 : VOCAB;
     Random random(22);
-    std::vector<SamplingRow> how(rows, {temperature, top_p, 0.0f, 0, uint64_t(1) << 52, ALL_ALLOWED, 0, 0, 1.0f, 0.0f, 0.0f});
+    std::vector<SamplingRow> how(rows, {temperature, top_p, 0.0f, 0, uint64_t(1) << 52, ALL_ALLOWED, 0, 0, 1.0f, 0.0f, 0.0f, NO_TOKEN});
     gpu::Buffer<float> logits(random.numbers<float>(size_t(rows) * vocab, 3.0f)), kept(1);
     gpu::Buffer<SamplingRow> d_how(how);
     gpu::Buffer<uint32_t> tokens(rows);

@@ -27,7 +27,7 @@ float exact_exp(float x) {
 }
 
 struct Request {
-    SamplingRow row = {1.0f, 1.0f, 0.0f, 0, 0, ALL_ALLOWED, 0, 0, 1.0f, 0.0f, 0.0f};
+    SamplingRow row = {1.0f, 1.0f, 0.0f, 0, 0, ALL_ALLOWED, 0, 0, 1.0f, 0.0f, 0.0f, NO_TOKEN};
     std::vector<Edit> edits;
     std::vector<bool> allowed;
 };
@@ -50,6 +50,7 @@ std::vector<float> edited(std::vector<float> logits, const Request& it) {
 
 // By full sorts, in plain order.
 uint32_t expected_token(const std::vector<float>& raw, const Request& it) {
+    if (it.row.token != NO_TOKEN) return it.row.token;
     std::vector<float> logits = edited(raw, it);
     for (size_t token = 0; token < it.allowed.size(); ++token)
         if (!it.allowed[token]) logits[token] = -INFINITY;
@@ -169,11 +170,12 @@ void draws_as_defined() {
 
 void rows_without_a_token() {
     std::vector<float> fine = {1, 2, 3}, nan = {1, NAN, 3}, infinite = {1, INFINITY, 3}, none(3, -INFINITY);
-    Request plain, greedy, masked;
+    Request plain, greedy, masked, known;
     greedy.row.temperature = 0;
+    known.row.token = 2;
     masked.allowed = {true, false, true};
-    std::vector<std::vector<float>> logits = {fine, nan, infinite, none, nan, nan, fine};
-    std::vector<Request> requests = {plain, plain, plain, greedy, greedy, masked, masked};
+    std::vector<std::vector<float>> logits = {fine, nan, infinite, none, nan, nan, fine, fine, nan};
+    std::vector<Request> requests = {plain, plain, plain, greedy, greedy, masked, masked, known, known};
     check_draw(logits, requests, "rows that are not numbers");
     check(draw({nan}, {plain})[0] == NO_TOKEN, "a row that is not a number has no token");
     check(draw({nan}, {masked})[0] != NO_TOKEN, "what is not allowed may be no number");

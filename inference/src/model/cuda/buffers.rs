@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use candela_cuda::{
-    arguments::{Assignments, Plan, Pointer},
+    arguments::{Assignments, Edit, Plan, Pointer, SamplingRow},
     cudarc::driver::CudaStream,
 };
 use candle_core::DType;
 
 use super::{
+    draws,
     error::GpuError,
     inputs::Limits,
     memory::{ALIGNMENT, Memory},
@@ -59,6 +60,24 @@ pub(super) struct Parts {
     /// One for each window that some layer has; 0: none.
     pub(super) plans: Vec<(u32, Plan)>,
     pub(super) mixture: Option<MixtureParts>,
+    pub(super) draws: DrawParts,
+}
+
+/// Parts for drawing tokens; `L` logits rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DrawParts {
+    /// `[L]` [`SamplingRow`]
+    pub(super) rows: Pointer,
+    /// How many of the likeliest tokens are told of, `[L]`.
+    pub(super) tops: Pointer,
+    /// [`Edit`], [`draws::edits_max`] of them.
+    pub(super) edits: Pointer,
+    /// The edited logits as they were, f32.
+    pub(super) kept: Pointer,
+    /// `[S, words of the vocabulary]`
+    pub(super) masks: Pointer,
+    /// What is drawn, as [`draws::Results`] has it.
+    pub(super) drawn: Pointer,
 }
 
 /// Parts for mixtures of experts; `A` assignments.
@@ -155,6 +174,19 @@ impl Cut {
                 .map(|window| (window, self.plan(sequences)))
                 .collect(),
             mixture: mixture.map(|experts| self.mixture(experts, rows, hidden, narrow)),
+            draws: self.draws(limits, config.vocab),
+        }
+    }
+
+    fn draws(&mut self, limits: &Limits, vocab: usize) -> DrawParts {
+        let (rows, edits) = (limits.logits_rows, draws::edits_max(vocab));
+        DrawParts {
+            rows: self.take(rows, size_of::<SamplingRow>()),
+            tops: self.take(rows, size_of::<u32>()),
+            edits: self.take(edits, size_of::<Edit>()),
+            kept: self.take(edits, size_of::<f32>()),
+            masks: self.take(limits.sequences * draws::words(vocab), size_of::<u32>()),
+            drawn: self.take(draws::Results::new(rows).words(), size_of::<u32>()),
         }
     }
 

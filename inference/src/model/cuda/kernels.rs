@@ -6,8 +6,8 @@ use candela_cuda::{
     Gpu, Kernel,
     arguments::{
         AttentionDecode, AttentionPlan, AttentionPrefill, EXPERTS_SHARED, Elementwise,
-        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Residual, RmsNorm, prefill_shared_bytes,
-        prefill_tile_rows,
+        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Logprobs, Residual, RmsNorm, Sampling,
+        prefill_shared_bytes, prefill_tile_rows,
     },
     cudarc::driver::{CudaStream, DeviceRepr, sys::CUdevice_attribute},
 };
@@ -19,6 +19,8 @@ use super::error::GpuError;
 const THREADS: u32 = 256;
 /// Threads of a block of those that work in warps.
 const WARPS_THREADS: u32 = 128;
+/// Threads of a block that has a row of logits.
+const ROW_THREADS: u32 = 1024;
 /// Numbers that a block of an elementwise kernel does.
 const ELEMENTWISE_NUMBERS: u64 = 256 * 8;
 /// Bytes of a vector of the kernel `gated`.
@@ -49,6 +51,10 @@ pub(super) struct Kernels {
     attention: Attention,
     /// `None`: the model has no mixture of experts.
     experts: Option<Experts>,
+    edit_logits: Kernel<Sampling>,
+    sample: Kernel<Sampling>,
+    restore_logits: Kernel<Sampling>,
+    token_logprobs: Kernel<Logprobs>,
 }
 
 enum Attention {
@@ -117,6 +123,10 @@ impl Kernels {
             logits_scale: from.named("elementwise", "logits_scale", THREADS, 0)?,
             attention,
             experts: experts.transpose()?,
+            edit_logits: from.named("sampling", "edit_logits", THREADS, 0)?,
+            sample: from.named("sampling", "sample", ROW_THREADS, 0)?,
+            restore_logits: from.named("sampling", "restore_logits", THREADS, 0)?,
+            token_logprobs: from.named("logprobs", "token_logprobs", ROW_THREADS, 0)?,
         })
     }
 
@@ -229,6 +239,22 @@ impl Kernels {
     pub(super) fn experts_combine(&self, rows: u32, args: &ExpertsMatmul) -> Result<(), GpuError> {
         let kernel = &self.experts().combine;
         self.launch(kernel, (rows, 1, 1), args)
+    }
+
+    pub(super) fn edit_logits(&self, rows: u32, args: &Sampling) -> Result<(), GpuError> {
+        self.launch(&self.edit_logits, (rows, 1, 1), args)
+    }
+
+    pub(super) fn sample(&self, rows: u32, args: &Sampling) -> Result<(), GpuError> {
+        self.launch(&self.sample, (rows, 1, 1), args)
+    }
+
+    pub(super) fn restore_logits(&self, rows: u32, args: &Sampling) -> Result<(), GpuError> {
+        self.launch(&self.restore_logits, (rows, 1, 1), args)
+    }
+
+    pub(super) fn token_logprobs(&self, rows: u32, args: &Logprobs) -> Result<(), GpuError> {
+        self.launch(&self.token_logprobs, (rows, 1, 1), args)
     }
 
     fn experts(&self) -> &Experts {

@@ -7,6 +7,7 @@ use candle_core::DType;
 use super::{
     CudaRunner, Limits,
     buffers::{self, Buffers},
+    draws::Draws,
     error::GpuError,
     kernels::{Kernels, Widths},
     memory::{Memory, Pinned},
@@ -131,7 +132,6 @@ pub(in crate::model) fn load(
         blocks: plan.kv_blocks,
         layer_bytes,
     };
-    let results = limits.logits_rows * config.vocab.max(config.hidden);
     let runner = CudaRunner {
         buckets: Default::default(),
         decoder: Decoder {
@@ -142,9 +142,10 @@ pub(in crate::model) fn load(
             cache,
             dtype,
         },
+        draws: Draws::new(&limits, config.vocab, buffers.parts.draws)?,
         buffers,
         inputs: Pinned::new(limits.words(), "a step's inputs")?,
-        results: Pinned::new(results, "a step's results")?,
+        begun: None,
         stream,
         limits,
         positions: plan.max_model_len,

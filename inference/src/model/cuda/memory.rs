@@ -69,6 +69,22 @@ impl Memory {
     }
 }
 
+/// Copies so many numbers from the device, when the stream has come to it, behind those in `to`.
+pub(super) fn copy_from(
+    stream: &CudaStream,
+    from: Pointer,
+    count: usize,
+    to: &mut Vec<f32>,
+) -> Result<(), GpuError> {
+    let before = to.len();
+    to.resize(before + count, 0.0);
+    #[expect(unsafe_code, reason = "the driver's own call")]
+    // SAFETY: the caller gives a place that has them, and they are here when this returns.
+    unsafe { result::memcpy_dtoh_async(&mut to[before..], from, stream.cu_stream()) }
+        .and_then(|()| stream.synchronize())
+        .map_err(GpuError::driver("copying from the GPU"))
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         // What the device still does may use it; a device that is broken frees nothing, and nobody is left to hear of it.
@@ -134,6 +150,9 @@ impl<T: Copy + Default> Pinned<T> {
         count: usize,
         to: Pointer,
     ) -> Result<(), GpuError> {
+        if count == 0 {
+            return Ok(());
+        }
         #[expect(unsafe_code, reason = "the driver's own call")]
         // SAFETY: the caller gives a place with room for them, and waits for the stream before it changes them.
         unsafe { result::memcpy_htod_async(to, &self.numbers()[..count], stream.cu_stream()) }

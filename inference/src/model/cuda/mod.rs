@@ -1,13 +1,15 @@
 //! The runner on a GPU: a decoder whose weights, KV cache and values all lie in the device's memory.
 //!
 //! `load.rs` plans the memory and fills it, `weights.rs` holds the weights, `buffers.rs` cuts up the rest, `inputs.rs` lays a step's inputs out
-//! for one copy, `pass.rs` is the forward pass as launches, of `kernels.rs` and `products.rs`, `graph.rs` records them.
+//! for one copy, `pass.rs` is the forward pass as launches, of `kernels.rs` and `products.rs`, `graph.rs` records them, `draws.rs` makes tokens
+//! of the logits.
 //!
 //! # Guarantees
 //! A row's result depends on its own sequence and on how many rows its step is padded to ([`padded`], [`bucket`]), not on what is in the
 //! other rows. The number of rows decides which algorithm cuBLASLt takes, and with it the last bits of a result.
 
 mod buffers;
+mod draws;
 mod error;
 mod graph;
 mod inputs;
@@ -26,13 +28,14 @@ pub use error::GpuError;
 pub(super) use load::{check, load, plan};
 
 use self::{
+    draws::Draws,
     graph::Graph,
     inputs::{Layout, Limits},
-    memory::Pinned,
+    memory::{Pinned, copy_from},
     pass::{Decoder, Step},
 };
-use super::runner::{Batch, Pooled, Runner, RunnerError};
-use crate::sampling::Logits;
+use super::runner::{Batch, DeviceSampler, Pooled, RowTasks, Runner, RunnerError};
+use crate::sampling::{Drawn, Logits, RowTask};
 
 /// Up to so many rows are padded to a power of two, more to a multiple of it.
 const ROWS_STEP: usize = 64;
@@ -42,12 +45,14 @@ pub(super) struct CudaRunner {
     /// How often each bucket of decoded sequences was met. They go before what they refer to.
     buckets: BTreeMap<usize, Bucket>,
     decoder: Decoder,
+    draws: Draws,
     /// Freed behind what lies in it.
     #[expect(dead_code, reason = "the decoder's parts lie in it")]
     buffers: buffers::Buffers,
     stream: Arc<CudaStream>,
     inputs: Pinned<u32>,
-    results: Pinned<f32>,
+    /// The batch that the device works on, or has left when something failed.
+    begun: Option<Begun>,
     limits: Limits,
     positions: usize,
 }
@@ -60,16 +65,20 @@ enum Bucket {
     Recorded(Graph),
 }
 
-/// What is made of the wanted rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Logits,
-    States,
+/// A batch that is under way.
+#[derive(Debug, Clone)]
+enum Begun {
+    /// Every sequence has one token, and its logits are in the row of its place.
+    Decoding {
+        /// Rows that are wanted, ascending.
+        wanted: Vec<u32>,
+        sequences: usize,
+    },
+    /// The states of all tokens are made.
+    Prefilling { step: Step, wanted: usize },
 }
 
 impl Runner for CudaRunner {
-    /// Returns when the device has finished the step: the time between schedule and return is the device's, and a host that waits here does
-    /// nothing else.
     fn forward(&mut self, batch: &Batch, logits: &mut Logits) -> Result<(), RunnerError> {
         logits.vocab = self.decoder.model.config.vocab;
         logits.data.clear();
@@ -78,31 +87,69 @@ impl Runner for CudaRunner {
                 "the model was loaded without an LM head".to_owned(),
             ));
         }
-        self.run(batch, Wanted::Logits, &mut logits.data)
+        self.run(batch, true, |runner| runner.bring_logits(&mut logits.data))
     }
 
     /// The last token's hidden state.
     fn pool(&mut self, batch: &Batch, pooled: &mut Pooled) -> Result<(), RunnerError> {
         pooled.width = self.decoder.model.config.hidden;
         pooled.data.clear();
-        self.run(batch, Wanted::States, &mut pooled.data)
+        self.run(batch, false, |runner| runner.bring_states(&mut pooled.data))
+    }
+
+    fn device_sampler(&mut self) -> Option<&mut dyn DeviceSampler> {
+        self.decoder.model.lm_head.as_ref()?;
+        Some(self)
+    }
+}
+
+impl DeviceSampler for CudaRunner {
+    fn begin(&mut self, batch: &Batch) -> Result<(), RunnerError> {
+        self.run(batch, true, |_| Ok(()))
+    }
+
+    /// Returns when the device has finished the step: the time between schedule and return is the device's, and a host that waits here does
+    /// nothing else.
+    fn draw(
+        &mut self,
+        tasks: &mut RowTasks<'_>,
+        drawn: &mut Vec<Drawn>,
+    ) -> Result<(), RunnerError> {
+        self.guarded(|runner| runner.bring_tokens(tasks, drawn))
     }
 }
 
 impl CudaRunner {
+    /// Begins the batch, and then does something with it. `decodes`: sequences of one token each are run by the graph of their bucket,
+    /// which makes their logits.
     fn run(
         &mut self,
         batch: &Batch,
-        wanted: Wanted,
-        results: &mut Vec<f32>,
+        decodes: bool,
+        then: impl FnOnce(&mut Self) -> Result<(), GpuError>,
     ) -> Result<(), RunnerError> {
+        if self.begun.take().is_some() {
+            // It was left in the middle: what is still under way may read the inputs.
+            self.guarded(|runner| runner.wait())?;
+        }
         if batch.input_ids.is_empty() {
             return Ok(());
         }
         self.check(batch)?;
-        self.pass(batch, wanted, results).map_err(|error| {
+        self.guarded(|runner| {
+            runner.begun = Some(runner.pass(batch, decodes)?);
+            then(runner)
+        })
+    }
+
+    fn guarded(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), GpuError>,
+    ) -> Result<(), RunnerError> {
+        work(self).map_err(|error| {
             // What was begun may still read the inputs, which the next step writes to. That the step failed is said already.
             let _ = self.stream.synchronize();
+            self.begun = None;
             RunnerError(error.to_string())
         })
     }
@@ -132,56 +179,34 @@ impl CudaRunner {
         Ok(())
     }
 
-    fn pass(
-        &mut self,
-        batch: &Batch,
-        wanted: Wanted,
-        results: &mut Vec<f32>,
-    ) -> Result<(), GpuError> {
+    fn pass(&mut self, batch: &Batch, decodes: bool) -> Result<Begun, GpuError> {
         self.stream
             .context()
             .bind_to_thread()
             .map_err(GpuError::driver("using the GPU from this thread"))?;
-        if batch.max_seqlen_q == 1 && wanted == Wanted::Logits {
-            return self.decode(batch, results);
+        if batch.max_seqlen_q == 1 && decodes {
+            self.decode(batch)?;
+            return Ok(Begun::Decoding {
+                wanted: batch.logits_idx.clone(),
+                sequences: batch.sequences(),
+            });
         }
-        let wanted_rows = batch.logits_idx.len();
+        let wanted = batch.logits_idx.len();
         let layout = Layout::new(
             padded(batch.input_ids.len()),
             batch.sequences(),
-            wanted_rows.next_multiple_of(ROWS_STEP),
+            wanted.next_multiple_of(ROWS_STEP),
             self.limits.table_width,
         );
         let singles = batch.cu_seqlens_q.windows(2).any(|s| s[1] - s[0] == 1);
         let step = self.send(batch, &layout, (singles, batch.max_seqlen_q > 1))?;
         self.decoder.states(&step)?;
-        if wanted_rows == 0 {
-            return self.wait();
-        }
-        for first in (0..wanted_rows).step_by(self.limits.logits_rows) {
-            let rows = self.limits.logits_rows.min(wanted_rows - first);
-            let padded = padded(rows).min(self.limits.logits_rows);
-            self.decoder.wanted(&step, first, padded)?;
-            let width = match wanted {
-                Wanted::Logits => {
-                    let states = self.decoder.parts.wanted;
-                    self.decoder.logits(states, padded)?;
-                    self.decoder.model.config.vocab
-                }
-                Wanted::States => {
-                    self.decoder.wide_states(padded)?;
-                    self.decoder.model.config.hidden
-                }
-            };
-            results.extend_from_slice(self.receive(rows * width)?);
-        }
-        Ok(())
+        Ok(Begun::Prefilling { step, wanted })
     }
 
     /// A step in which every sequence has one token: by the graph of its bucket.
-    fn decode(&mut self, batch: &Batch, results: &mut Vec<f32>) -> Result<(), GpuError> {
-        let sequences = batch.sequences();
-        let bucket = bucket(sequences, self.limits.sequences);
+    fn decode(&mut self, batch: &Batch) -> Result<(), GpuError> {
+        let bucket = bucket(batch.sequences(), self.limits.sequences);
         let layout = Layout::new(bucket, bucket, bucket, self.limits.table_width);
         let step = self.send(batch, &layout, (true, false))?;
         let decoder = &mut self.decoder;
@@ -200,11 +225,6 @@ impl CudaRunner {
                 self.buckets.insert(bucket, Bucket::Recorded(graph));
             }
             Some(Bucket::Recorded(graph)) => graph.launch()?,
-        }
-        let vocab = self.decoder.model.config.vocab;
-        let rows = self.receive(sequences * vocab)?;
-        for &row in &batch.logits_idx {
-            results.extend_from_slice(&rows[row as usize * vocab..][..vocab]);
         }
         Ok(())
     }
@@ -227,12 +247,104 @@ impl CudaRunner {
         })
     }
 
-    /// The first results, when the device has finished.
-    fn receive(&mut self, count: usize) -> Result<&[f32], GpuError> {
-        let from = self.decoder.parts.logits;
-        self.results.receive(&self.stream, count, from)?;
-        self.wait()?;
-        Ok(&self.results.numbers()[..count])
+    /// Draws the tokens of the batch that was begun.
+    fn bring_tokens(
+        &mut self,
+        tasks: &mut RowTasks<'_>,
+        drawn: &mut Vec<Drawn>,
+    ) -> Result<(), GpuError> {
+        let logits = self.decoder.parts.logits;
+        let mut next = || tasks.next().unwrap_or(RowTask::Skip);
+        match self.begun.take() {
+            None => {}
+            Some(Begun::Decoding { wanted, sequences }) => {
+                let is_wanted = |row: usize| wanted.binary_search(&(row as u32)).is_ok();
+                self.draws.draw(
+                    (&self.stream, &self.decoder.kernels),
+                    (logits, sequences),
+                    |row| {
+                        if is_wanted(row) {
+                            next()
+                        } else {
+                            RowTask::Skip
+                        }
+                    },
+                    |row, token| {
+                        if is_wanted(row) {
+                            drawn.push(token);
+                        }
+                    },
+                )?;
+            }
+            Some(Begun::Prefilling { step, wanted }) => {
+                for (first, rows) in self.parts_of(wanted) {
+                    self.make_logits(&step, first, rows)?;
+                    self.draws.draw(
+                        (&self.stream, &self.decoder.kernels),
+                        (logits, rows),
+                        |_| next(),
+                        |_, token| drawn.push(token),
+                    )?;
+                }
+            }
+        }
+        self.wait()
+    }
+
+    /// Brings the wanted logits of the batch that was begun.
+    fn bring_logits(&mut self, to: &mut Vec<f32>) -> Result<(), GpuError> {
+        let (logits, vocab) = (self.decoder.parts.logits, self.decoder.model.config.vocab);
+        match self.begun.take() {
+            None => {}
+            Some(Begun::Decoding { wanted, .. }) => {
+                for row in wanted {
+                    let row = logits + (row as usize * vocab * size_of::<f32>()) as u64;
+                    copy_from(&self.stream, row, vocab, to)?;
+                }
+            }
+            Some(Begun::Prefilling { step, wanted }) => {
+                for (first, rows) in self.parts_of(wanted) {
+                    self.make_logits(&step, first, rows)?;
+                    copy_from(&self.stream, logits, rows * vocab, to)?;
+                }
+            }
+        }
+        self.wait()
+    }
+
+    /// Brings the wanted hidden states of the batch that was begun.
+    fn bring_states(&mut self, to: &mut Vec<f32>) -> Result<(), GpuError> {
+        let Some(Begun::Prefilling { step, wanted }) = self.begun.take() else {
+            return self.wait();
+        };
+        for (first, rows) in self.parts_of(wanted) {
+            let padded = self.padded_wanted(rows);
+            self.decoder.wanted(&step, first, padded)?;
+            self.decoder.wide_states(padded)?;
+            let width = self.decoder.model.config.hidden;
+            let from = self.decoder.parts.logits;
+            copy_from(&self.stream, from, rows * width, to)?;
+        }
+        self.wait()
+    }
+
+    /// The wanted rows, as many at a time as there is room for: the first of each part, and how many.
+    fn parts_of(&self, wanted: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let most = self.limits.logits_rows;
+        (0..wanted)
+            .step_by(most)
+            .map(move |first| (first, most.min(wanted - first)))
+    }
+
+    fn padded_wanted(&self, rows: usize) -> usize {
+        padded(rows).min(self.limits.logits_rows)
+    }
+
+    fn make_logits(&mut self, step: &Step, first: usize, rows: usize) -> Result<(), GpuError> {
+        let padded = self.padded_wanted(rows);
+        self.decoder.wanted(step, first, padded)?;
+        let states = self.decoder.parts.wanted;
+        self.decoder.logits(states, padded)
     }
 
     fn wait(&self) -> Result<(), GpuError> {

@@ -14,7 +14,7 @@ use candela_cuda::{
     Gpu, Kernel,
     arguments::{
         AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul, ExpertsRoute,
-        Gated, Gather, Heads, LayerNorm, Logprobs, Residual, RmsNorm, Sampling,
+        Gated, Gather, Heads, LayerNorm, Logprobs, PREFILL_SMALL, Residual, RmsNorm, Sampling,
         prefill_shared_bytes,
     },
 };
@@ -127,6 +127,14 @@ fn every_kernel_takes_the_struct_of_its_name() {
                 .kernel::<AttentionPrefill>("attention_prefill", &name, 128, shared)
                 .unwrap();
         }
+    }
+    for of in half {
+        let (dim, _, shared) = PREFILL_SMALL;
+        let file = "attention_prefill_small";
+        let name = format!("{file}_{dim}{of}");
+        gpu.kernels
+            .kernel::<AttentionPrefill>(file, &name, 128, shared)
+            .unwrap();
     }
     take::<AttentionDecode>(&gpu, "attention_decode", &["attention_join"], half);
     let sampling = ["edit_logits", "sample", "restore_logits"];

@@ -160,6 +160,7 @@ struct AttentionDecode {
 
 // `attention_prefill_D_T` (T bf16 or f16): grid (tiles, heads), tiles as many as `attention_plan` can make: rows / tile_rows + sequences;
 // blocks of 128; PREFILL_SHARED_D bytes of shared memory (see `attention_prefill.cu`).
+// `attention_prefill_small_128_T`: the same with tiles of 64 rows and 87040 bytes.
 // `attention_plain_T`: any head_dim up to 256 and f32 too, without tensor cores; all sequences, those with one query too where `single`
 // is 1. Grid (rows, heads / 4 rounded up), blocks of 128.
 struct AttentionPrefill {

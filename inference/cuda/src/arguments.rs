@@ -33,6 +33,9 @@ pub const fn prefill_shared_bytes(head_dim: u32) -> u32 {
     2 * (prefill_tile_rows(head_dim) + 4 * tokens) * (head_dim + 8)
 }
 
+/// Numbers of the heads that `attention_prefill_small_D_T` is made for, its tile's rows, and its bytes of shared memory.
+pub const PREFILL_SMALL: (u32, u32, u32) = (128, 64, 87_040);
+
 /// Structs that lie on the device as they lie here.
 macro_rules! on_device {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {$(

@@ -13,8 +13,8 @@ use std::{path::Path, process::Command, sync::OnceLock};
 use candela_cuda::{
     Gpu, Kernel,
     arguments::{
-        AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul, ExpertsRoute,
-        Gated, Gather, Heads, LayerNorm, Logprobs, Residual, RmsNorm, Sampling,
+        AttentionDecode, AttentionPlan, AttentionPrefill, Dequantize, Elementwise, ExpertsMatmul, ExpertsRoute,
+        Gated, Gather, Heads, LayerNorm, Logprobs, QuantizedMatmul, PREFILL_SMALL, Residual, RmsNorm, Sampling,
         prefill_shared_bytes,
     },
 };
@@ -128,6 +128,14 @@ fn every_kernel_takes_the_struct_of_its_name() {
                 .unwrap();
         }
     }
+    for of in half {
+        let (dim, _, shared) = PREFILL_SMALL;
+        let file = "attention_prefill_small";
+        let name = format!("{file}_{dim}{of}");
+        gpu.kernels
+            .kernel::<AttentionPrefill>(file, &name, 128, shared)
+            .unwrap();
+    }
     take::<AttentionDecode>(&gpu, "attention_decode", &["attention_join"], half);
     let sampling = ["edit_logits", "sample", "restore_logits"];
     take::<Sampling>(&gpu, "sampling", &sampling, &[""]);
@@ -136,6 +144,14 @@ fn every_kernel_takes_the_struct_of_its_name() {
     take::<ExpertsRoute>(&gpu, "experts", &routing, &[""]);
     take::<ExpertsMatmul>(&gpu, "experts_matmul", &["experts_matmul"], half);
     take::<ExpertsMatmul>(&gpu, "experts", &["experts_combine"], all);
+    for kind in ["q8_0", "q4_k", "q6_k"] {
+        let named = |what: &str| format!("{what}_{kind}");
+        let (product, wide) = (named("quantized_matmul"), named("quantized_matmul_wide"));
+        take::<QuantizedMatmul>(&gpu, "quantized", &[&product], all);
+        take::<QuantizedMatmul>(&gpu, "quantized", &[&wide], half);
+        let (rows, gather) = (named("dequantize"), named("quantized_gather"));
+        take::<Dequantize>(&gpu, "quantized", &[&rows, &gather], all);
+    }
     let other = gpu.kernels.kernel::<Gated>("norm", "rms_norm_f32", 256, 0);
     assert!(other.is_err(), "a struct of another size");
 }

@@ -37,6 +37,10 @@ pub struct EngineFlags {
     #[arg(long, value_name = "FOLDER", help_heading = "Model")]
     pub weights_cache_dir: Option<PathBuf>,
 
+    /// Where weights come from
+    #[arg(long, value_enum, default_value_t = LoadFormat::Auto, help_heading = "Model")]
+    pub load_format: LoadFormat,
+
     /// Type of weights, activations and KV cache
     #[arg(long, value_enum, default_value_t = Dtype::Auto, help_heading = "Model")]
     pub dtype: Dtype,
@@ -213,6 +217,16 @@ pub struct EngineFlags {
     pub usage_log: Option<PathBuf>,
 }
 
+/// Where weights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LoadFormat {
+    /// The model's files: safetensors or GGUF.
+    #[default]
+    Auto,
+    /// Random numbers, for measuring a shape of model without its weights: config.json and tokenizer are enough.
+    Dummy,
+}
+
 /// Type of weights, activations and KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Dtype {
@@ -221,6 +235,8 @@ pub enum Dtype {
     Auto,
     /// 16 bits with the range of 32.
     Bfloat16,
+    /// 16 bits with more precision and less range; on a GPU only.
+    Float16,
     /// 32 bits.
     Float32,
 }
@@ -338,6 +354,7 @@ impl EngineFlags {
             download_dir: None,
             download_plain_http: false,
             weights_cache_dir: None,
+            load_format: LoadFormat::Auto,
             dtype: Dtype::Auto,
             runner: RunnerType::Auto,
             quantization: Quantization::None,
@@ -403,6 +420,7 @@ impl EngineFlags {
             download_dir,
             download_plain_http,
             weights_cache_dir,
+            load_format,
             dtype,
             runner,
             quantization,
@@ -451,6 +469,11 @@ impl EngineFlags {
         args.given(
             "weights-cache-dir",
             weights_cache_dir.as_ref().map(|p| p.display()).as_ref(),
+        );
+        args.changed(
+            "load-format",
+            &value_name(load_format),
+            &value_name(&defaults.load_format),
         );
         args.changed("dtype", &value_name(dtype), &value_name(&defaults.dtype));
         args.changed("runner", &value_name(runner), &value_name(&defaults.runner));

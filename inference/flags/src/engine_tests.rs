@@ -45,7 +45,8 @@ prop_compose! {
             _ => Some(PerRequestMetrics::Always),
         };
         flags.enable_prompt_tokens_details = details;
-        flags.dtype = [Dtype::Auto, Dtype::Bfloat16, Dtype::Float32][dtype];
+        flags.dtype = [Dtype::Auto, Dtype::Float16, Dtype::Float32][dtype];
+        flags.load_format = [LoadFormat::Auto, LoadFormat::Dummy][usize::from(details)];
         flags.runner = [RunnerType::Auto, RunnerType::Generate, RunnerType::Pooling][dtype];
         flags.quantization =
             [Quantization::None, Quantization::Q8_0, Quantization::Q4K][dtype];

@@ -23,8 +23,8 @@ pub use bounded::{
 pub use connection::ConnectionFlags;
 pub use device::{Device, GpuMemoryUtilization, NoSuchDevice, NoSuchPart};
 pub use engine::{
-    Dtype, EngineFlags, LogFormat, PerRequestMetrics, Quantization, RunnerType, normalize_flag,
-    parse_engine_flags,
+    Dtype, EngineFlags, LoadFormat, LogFormat, PerRequestMetrics, Quantization, RunnerType,
+    normalize_flag, parse_engine_flags,
 };
 pub use inspect::{InspectFlags, parse_inspect_flags};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::atomic::Ordering};
 
-use candela_flags::{Dtype, EngineFlags};
+use candela_flags::{Dtype, EngineFlags, LoadFormat};
 use candle_core::DType;
 
 use super::{
@@ -41,6 +41,16 @@ pub enum ModelError {
     /// The memory does not hold what the flags ask for.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Only decoders are made up.
+    #[error(
+        "--load-format=dummy makes up the weights of decoders; {0} is an encoder: leave the flag out"
+    )]
+    DummyEncoder(&'static str),
+    /// The processors have no arithmetic for it.
+    #[error(
+        "--dtype=float16 is for GPUs: on processors take bfloat16, as wide and quicker, or float32"
+    )]
+    HalfOnCpu,
     /// It is done on the processors only.
     #[cfg(feature = "cuda")]
     #[error("{0} cannot be run on a GPU yet: run the engine with --device=cpu")]
@@ -263,8 +273,19 @@ impl<'a> Opened<'a> {
         let generation = files.read_optional("generation_config.json")?;
         let config = ModelConfig::parse(&files.read("config.json")?, generation.as_deref())?;
         let pooling = Pooling::choose(files, &config, flags.runner)?;
-        let dtype = choose_dtype(&config, files, flags.dtype, on_gpu)?;
-        let weights = Weights::open(files, dtype, flags.quantization, progress)?;
+        let dtype = choose_dtype(&config, files, flags, on_gpu)?;
+        let weights = match (flags.load_format, &config) {
+            (LoadFormat::Auto, _) => Weights::open(files, dtype, flags.quantization, progress)?,
+            (LoadFormat::Dummy, ModelConfig::Decoder(config)) => {
+                tracing::warn!(
+                    "--load-format=dummy: the weights are random, and answers mean nothing"
+                );
+                Weights::dummy(config, dtype, flags.quantization, progress)?
+            }
+            (LoadFormat::Dummy, ModelConfig::Encoder(config)) => {
+                return Err(ModelError::DummyEncoder(config.architecture));
+            }
+        };
         weights.check_types()?;
         let weights = if on_gpu { weights.for_gpu() } else { weights };
         let size = weights.size();
@@ -366,14 +387,16 @@ fn log_plan(plan: &MemoryPlan) {
 fn choose_dtype(
     config: &ModelConfig,
     files: &ModelFiles,
-    asked: Dtype,
+    flags: &EngineFlags,
     on_gpu: bool,
-) -> Result<DType, WeightsError> {
-    if let (Dtype::Auto, true, Some(model)) = (asked, on_gpu, files.gguf()) {
+) -> Result<DType, ModelError> {
+    if let (Dtype::Auto, true, Some(model)) = (flags.dtype, on_gpu, files.gguf()) {
         return Ok(model.matrices_dtype().unwrap_or(DType::BF16));
     }
-    let named = match asked {
+    let named = match flags.dtype {
         Dtype::Bfloat16 => return Ok(DType::BF16),
+        Dtype::Float16 if on_gpu => return Ok(DType::F16),
+        Dtype::Float16 => return Err(ModelError::HalfOnCpu),
         Dtype::Float32 => return Ok(DType::F32),
         Dtype::Auto => config.saved_dtype(),
     };
@@ -381,6 +404,7 @@ fn choose_dtype(
         Some("bfloat16") => Some(DType::BF16),
         Some("float16") => Some(DType::F16),
         Some(_) => None,
+        None if flags.load_format == LoadFormat::Dummy => None,
         None => Weights::saved_dtype(files)?,
     };
     Ok(match saved {

@@ -15,6 +15,7 @@ mod cuda;
 mod decoder;
 mod describe;
 mod device;
+mod dummy;
 mod encoder;
 mod free_memory;
 mod gguf;

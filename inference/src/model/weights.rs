@@ -17,6 +17,8 @@ use candela_flags::Quantization;
 use candle_core::{DType, Tensor};
 
 use super::{
+    config::DecoderConfig,
+    dummy::DummyWeights,
     gguf::GgufModel,
     ops::{BlockMatrix, BlockType, Embedding, GatedLinear, Linear, Matrix, Part},
     progress::LoadProgress,
@@ -154,6 +156,7 @@ pub(super) struct Weights<'a> {
 enum Tensors {
     Shards(Shards),
     Gguf(Arc<GgufModel>),
+    Dummy(DummyWeights),
 }
 
 /// How large a model is.
@@ -194,8 +197,30 @@ impl<'a> Weights<'a> {
                 (Tensors::Shards(shards), bytes)
             }
         };
+        Ok(Self::new(tensors, bytes, (dtype, quantization), progress))
+    }
+
+    /// Makes up what `config` asks for.
+    pub(super) fn dummy(
+        config: &DecoderConfig,
+        dtype: DType,
+        quantization: Quantization,
+        progress: &'a LoadProgress,
+    ) -> Result<Self, WeightsError> {
+        let dummy = DummyWeights::new(config, dtype)?;
+        let bytes = dummy.all().map(|saved| saved.bytes.len() as u64).sum();
+        let tensors = Tensors::Dummy(dummy);
+        Ok(Self::new(tensors, bytes, (dtype, quantization), progress))
+    }
+
+    fn new(
+        tensors: Tensors,
+        bytes: u64,
+        (dtype, quantization): (DType, Quantization),
+        progress: &'a LoadProgress,
+    ) -> Self {
         progress.bytes_total.store(bytes, Ordering::Relaxed);
-        Ok(Self {
+        Self {
             tensors,
             dtype,
             quantization,
@@ -204,7 +229,7 @@ impl<'a> Weights<'a> {
             cached: None,
             packed: Mutex::default(),
             progress,
-        })
+        }
     }
 
     /// They go to a GPU.
@@ -220,6 +245,7 @@ impl<'a> Weights<'a> {
         match &self.tensors {
             Tensors::Shards(shards) => shards.has(name) || shards.has(headless(name)),
             Tensors::Gguf(model) => model.has(name),
+            Tensors::Dummy(dummy) => dummy.find(name).is_some(),
         }
     }
 
@@ -369,6 +395,7 @@ impl<'a> Weights<'a> {
                 Box::new(shards.names().filter_map(|name| shards.find(name)))
             }
             Tensors::Gguf(model) => Box::new(model.all()),
+            Tensors::Dummy(dummy) => Box::new(dummy.all()),
         }
     }
 
@@ -426,6 +453,7 @@ impl<'a> Weights<'a> {
         let saved = match &self.tensors {
             Tensors::Shards(shards) => shards.find(name).or_else(|| shards.find(headless(name))),
             Tensors::Gguf(model) => model.find(name),
+            Tensors::Dummy(dummy) => dummy.find(name),
         };
         let saved = saved.ok_or_else(missing)?;
         let file = || saved.file.to_owned();

@@ -48,7 +48,9 @@ pub const LOGIT_BIAS_MAX: f64 = 100.0;
 /// Most tokens with a bias.
 pub const LOGIT_BIAS_TOKENS_MAX: usize = 1_024;
 /// Most likeliest tokens in one place, as in OpenAI's API and vLLM.
-pub const LOGPROBS_MAX: usize = crate::sampling::TOP_LOGPROBS_MAX;
+pub const LOGPROBS_MAX: usize = 20;
+// A device has room for so many.
+const _: () = assert!(LOGPROBS_MAX <= crate::sampling::TOP_LOGPROBS_MAX);
 /// Most log probabilities of one request: of the tokens of all prompts and answers, and of the likeliest in
 /// their places. An answer whose length is left open ends there; held as JSON they are 100 bytes each.
 pub const LOGPROB_ENTRIES_MAX: usize = 1 << 20;

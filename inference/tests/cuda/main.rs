@@ -12,7 +12,10 @@ mod gguf_file;
 mod quantized;
 mod runs;
 
-use candela_engine::model;
+use candela_engine::{
+    model,
+    sampling::{Past, RowTask, Sampler, SamplingParams},
+};
 use candela_flags::{Device, Dtype};
 use safetensors::tensor::Dtype as Saved;
 
@@ -239,9 +242,23 @@ fn steps_take_no_memory_of_the_device() {
         panic!("a GPU was asked for");
     };
     let parts: Vec<(usize, &[u32])> = (0..4).map(|s| (s, &[7u32][..])).collect();
+    let params = SamplingParams {
+        frequency_penalty: 0.5,
+        logprobs: Some(5),
+        ..SamplingParams::greedy(1)
+    };
     let mut steps = |count: usize| {
         for _ in 0..count {
             session.step(&parts);
+            let mut samplers: Vec<Sampler> = (0..4).map(|seed| Sampler::new(seed, 0)).collect();
+            let past = Past {
+                prompt: &[1],
+                answer: &[2, 3],
+            };
+            let draws = samplers
+                .iter_mut()
+                .map(|sampler| RowTask::Draw(sampler.draw(&params, Some(&[7, 7]), &[5], past)));
+            assert!(session.draw(draws).iter().all(Result::is_ok));
             (0..4).for_each(|sequence| session.back(sequence, 1));
         }
     };

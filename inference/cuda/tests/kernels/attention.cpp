@@ -105,7 +105,7 @@ template <class T> std::vector<float> reference(const Case& it, Cache<T>& cache,
 
 // Runs the kernels over the sequences first..end of the case, in a bucket that has room for one more.
 template <class T>
-std::vector<T> run(const Case& it, Cache<T>& cache, const std::vector<T>& queries, uint32_t first, uint32_t end, bool plain) {
+std::vector<T> run(const Case& it, Cache<T>& cache, const std::vector<T>& queries, uint32_t first, uint32_t end, bool plain, bool small = false) {
     std::vector<uint32_t> starts = {0}, lengths;
     for (uint32_t s = first; s < end; ++s) {
         starts.push_back(starts.back() + it.sequences[s].queries);
@@ -126,7 +126,7 @@ std::vector<T> run(const Case& it, Cache<T>& cache, const std::vector<T>& querie
         gpu::launch("attention_plain" + type, {rows, (it.heads + 3) / 4}, 128, 0, &prefill);
         return out.read();
     }
-    uint32_t tile_rows = it.dim <= 128 ? 128 : 64;
+    uint32_t tile_rows = it.dim <= 128 && !small ? 128 : 64;
     AttentionPlan planning{sequences, plan, it.window, SPLIT_TOKENS, SPLITS_MAX, tile_rows};
     gpu::launch("attention_plan", {}, 256, 0, &planning);
     AttentionDecode decode{sequences, scores, plan, d_queries.at(), d_cache.at(), out.at(), partial.at(), state.at(),
@@ -134,7 +134,7 @@ std::vector<T> run(const Case& it, Cache<T>& cache, const std::vector<T>& querie
     gpu::launch("attention_decode" + sized, {5, 1, (it.heads / it.kv_heads + 15) / 16}, 128, 0, &decode);
     gpu::launch("attention_join" + type, {count, (it.heads + 3) / 4}, 128, 0, &decode);
     uint32_t tokens = it.dim <= 128 ? 64 : 32, shared = 2 * (tile_rows + 4 * tokens) * (it.dim + 8);
-    gpu::launch("attention_prefill" + sized, {rows / tile_rows + count, it.heads}, 128, shared, &prefill);
+    gpu::launch((small ? "attention_prefill_small" : "attention_prefill") + sized, {rows / tile_rows + count, it.heads}, 128, shared, &prefill);
     return out.read();
 }
 
@@ -147,6 +147,8 @@ template <class T> void attends(const Case& it, bool plain) {
     std::string what = std::string(plain ? "plain " : "") + ::name_of<T>() + " " + name_of(it);
     auto out = run(it, cache, queries, 0, uint32_t(it.sequences.size()), plain);
     check_close(out, reference(it, cache, queries), 1.2f * STEP<T> + 2e-5f, STEP<T>, what);
+    if (it.dim == 128 && !plain)
+        check_same(run(it, cache, queries, 0, uint32_t(it.sequences.size()), false, true), out, what + ": in small tiles");
     size_t row = 0, width = size_t(it.heads) * it.dim;
     for (uint32_t s = 0; s < it.sequences.size(); ++s) {
         size_t from = row * width, to = (row += it.sequences[s].queries) * width;

@@ -6,8 +6,8 @@ use candela_cuda::{
     Gpu, Kernel,
     arguments::{
         AttentionDecode, AttentionPlan, AttentionPrefill, EXPERTS_SHARED, Elementwise,
-        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Logprobs, Residual, RmsNorm, Sampling,
-        prefill_shared_bytes, prefill_tile_rows,
+        ExpertsMatmul, ExpertsRoute, Gated, Gather, Heads, Logprobs, PREFILL_SMALL, Residual,
+        RmsNorm, Sampling, prefill_shared_bytes, prefill_tile_rows,
     },
     cudarc::driver::{CudaStream, DeviceRepr, sys::CUdevice_attribute},
 };
@@ -321,16 +321,29 @@ impl<'a> Source<'a> {
     }
 
     fn tiled(&self, head_dim: u32) -> Result<Tiled, GpuError> {
-        let (decode, prefill) = ("attention_decode", "attention_prefill");
+        let decode = "attention_decode";
+        let (prefill, tile_rows, shared) = self.prefill(head_dim)?;
         let sized = |kernel: &str| format!("{kernel}_{head_dim}");
-        let shared = prefill_shared_bytes(head_dim);
         Ok(Tiled {
             plan: self.named("attention_plan", "attention_plan", THREADS, 0)?,
             decode: self.typed(decode, &sized(decode), WARPS_THREADS, 0)?,
             join: self.typed(decode, "attention_join", WARPS_THREADS, 0)?,
             prefill: self.typed(prefill, &sized(prefill), WARPS_THREADS, shared)?,
-            tile_rows: prefill_tile_rows(head_dim),
+            tile_rows,
         })
+    }
+
+    /// The kernel of prompts, the rows of its tiles, and the shared memory that it takes.
+    fn prefill(&self, head_dim: u32) -> Result<(&'static str, u32, u32), GpuError> {
+        let most = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let most = self.gpu.stream().context().attribute(most);
+        let most = most.map_err(GpuError::driver("asking for the GPU's shared memory"))?;
+        let shared = prefill_shared_bytes(head_dim);
+        let (small_dim, small_rows, small_shared) = PREFILL_SMALL;
+        if shared > most.unsigned_abs() && head_dim == small_dim {
+            return Ok(("attention_prefill_small", small_rows, small_shared));
+        }
+        Ok(("attention_prefill", prefill_tile_rows(head_dim), shared))
     }
 
     fn experts(&self, experts: u32) -> Result<Experts, GpuError> {

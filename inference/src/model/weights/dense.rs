@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_to_the_type_asked_for() {
-        let wide: Vec<u8> = [1.0f32, -2.5, 1.00390625].map(f32::to_le_bytes).concat();
+        let wide: Vec<u8> = [1.0f32, -2.5, 1.003_906_3].map(f32::to_le_bytes).concat();
         let narrow = [
             bf16::from_f32(1.0),
             bf16::from_f32(-2.5),

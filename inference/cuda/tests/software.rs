@@ -13,9 +13,9 @@ use std::{path::Path, process::Command, sync::OnceLock};
 use candela_cuda::{
     Gpu, Kernel,
     arguments::{
-        AttentionDecode, AttentionPlan, AttentionPrefill, Dequantize, Elementwise, ExpertsMatmul, ExpertsRoute,
-        Gated, Gather, Heads, LayerNorm, Logprobs, QuantizedMatmul, PREFILL_SMALL, Residual, RmsNorm, Sampling,
-        prefill_shared_bytes,
+        AttentionDecode, AttentionPlan, AttentionPrefill, Dequantize, Elementwise, ExpertsMatmul,
+        ExpertsRoute, Gated, Gather, Heads, LayerNorm, Logprobs, PREFILL_SMALL, QuantizedMatmul,
+        Residual, RmsNorm, Sampling, prefill_shared_bytes,
     },
 };
 use candle_core::{

@@ -135,10 +135,7 @@ fn a_gpu_holds_experts_number_by_number() {
     let folder = tempfile::tempdir().unwrap();
     let data = [0u8; 4 * 512 * 4];
     let view = || TensorView::new(Dtype::F32, vec![4, 512], &data).unwrap();
-    let names = [
-        "l.mlp.up_proj.weight",
-        "l.mlp.experts.0.up_proj.weight",
-    ];
+    let names = ["l.mlp.up_proj.weight", "l.mlp.experts.0.up_proj.weight"];
     let file = safetensors::serialize(names.map(|name| (name, view())), None).unwrap();
     fs::write(folder.path().join(SINGLE), file).unwrap();
     let files = open(folder.path().to_str().unwrap()).unwrap();

@@ -248,13 +248,11 @@ fn sized(name: &str) -> Family {
     family(name).resized(SIZES)
 }
 
-/// Prompts of many rows, whose weights become numbers first, and tokens of few, which meet blocks.
-fn check_in_f32(what: &str, pair: &Pair, device: Device) {
+/// The largest error in f32 with prompts of many rows, whose weights become numbers first, and tokens of few, which meet blocks.
+fn error_in_f32(pair: &Pair, device: Device) -> f32 {
     let expected = all_logits(&mut pair.as_numbers(Dtype::Float32), 200, 4);
     let got = all_logits(&mut pair.on(device, Dtype::Float32), 50, 4);
-    let error = largest_error(&expected, &got);
-    println!("{what} f32: {error:.1e}");
-    assert!(error < F32_ERROR_MAX, "{what}: {error}");
+    largest_error(&expected, &got)
 }
 
 #[test]
@@ -266,7 +264,9 @@ fn a_gguf_file_has_the_logits_of_the_numbers_in_its_blocks() {
         ("mistral", q8_0),
     ] {
         let pair = Pair::gguf(&sized(name), kinds);
-        check_in_f32(&format!("{name}.gguf"), &pair, gpu.device);
+        let error = error_in_f32(&pair, gpu.device);
+        println!("{name}.gguf f32: {error:.1e}");
+        assert!(error < F32_ERROR_MAX, "{name}: {error}");
     }
 }
 
@@ -278,30 +278,36 @@ fn what_quantization_makes_has_the_logits_of_the_numbers_in_its_blocks() {
         (Quantization::Q4K, q4_k),
     ] {
         let pair = Pair::quantized(&sized("llama"), quantization, kinds);
-        check_in_f32(&format!("{quantization:?}"), &pair, gpu.device);
+        let error = error_in_f32(&pair, gpu.device);
+        println!("{quantization:?} f32: {error:.1e}");
+        assert!(error < F32_ERROR_MAX, "{quantization:?}: {error}");
     }
 }
 
-/// Logits in bf16 are as near to f32 as those of the processors in bf16 without blocks.
-fn check_rounded(what: &str, pair: &Pair, dtype: Dtype, device: Device) {
+/// How far logits in bf16 are from f32, and how far those of the processors in bf16 without blocks.
+fn errors_in_bf16(pair: &Pair, dtype: Dtype, device: Device) -> (f64, f64) {
     let exact = all_logits(&mut pair.as_numbers(Dtype::Float32), 200, 4);
     let cpu = all_logits(&mut pair.as_numbers(Dtype::Bfloat16), 200, 4);
     let mut session = pair.on(device, dtype);
-    assert_eq!(session.model.dtype, "bfloat16", "{what}");
+    assert_eq!(session.model.dtype, "bfloat16");
     let got = all_logits(&mut session, 50, 4);
-    let (cpu, error) = (median_error(&exact, &cpu), median_error(&exact, &got));
-    println!("{what} bf16: {error:.1e}, the processors {cpu:.1e}");
-    assert!(error < ROUNDED_RATIO_MAX * cpu, "{what}: {error}, {cpu}");
+    (median_error(&exact, &got), median_error(&exact, &cpu))
 }
 
 #[test]
 fn blocks_are_run_in_bf16_unless_another_type_is_asked_for() {
     let gpu = gpu();
     let gguf = Pair::gguf(&sized("qwen3"), mixed);
-    check_rounded("qwen3.gguf", &gguf, Dtype::Auto, gpu.device);
     let kinds = q8_0_without_experts;
     let mixture = Pair::quantized(&family("qwen3-moe"), Quantization::Q8_0, kinds);
-    check_rounded("a mixture", &mixture, Dtype::Bfloat16, gpu.device);
+    for (what, pair, dtype) in [
+        ("qwen3.gguf", gguf, Dtype::Auto),
+        ("a mixture in q8_0", mixture, Dtype::Bfloat16),
+    ] {
+        let (error, cpu) = errors_in_bf16(&pair, dtype, gpu.device);
+        println!("{what} bf16: {error:.1e}, the processors {cpu:.1e}");
+        assert!(error < ROUNDED_RATIO_MAX * cpu, "{what}: {error}, {cpu}");
+    }
 }
 
 #[test]

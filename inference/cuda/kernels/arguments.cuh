@@ -270,3 +270,44 @@ struct ExpertsMatmul {
     uint32_t by_assignment; // 1: row a of x is that of assignment a
 };
 constexpr uint32_t EXPERTS_SHARED = 82944;
+
+// A matrix [rows, columns] in blocks, as `quantized.cu` reads it: the blocks of each row side by side, row by row, and in a plane of its own
+// a scale of each block. Blocks and what is in them are GGML's, with the weights of a block in another order, so that a warp reads bytes
+// side by side and meets activations side by side. In a block of 256, lane j of 8 has, of each part p of 4, the weights 64 p + 8 j + i,
+// i < 8: word p of its 16 bytes has in the low half of byte b that of i = b, in the high half that of i = b + 4.
+// q8_0: of 32 weights 32 bytes, in order, signed; the plane has d. A weight is d · q.
+// q4_k: of 256 weights 144 bytes: d, the minimum's d (f16), 12 bytes of scales and minima as GGML packs them, then 16 bytes of each of the 8
+//   lanes; no plane. A weight is d · scale · q − least · minimum.
+// q6_k: of 256 weights 208 bytes: 16 bytes of each lane with the lower 4 bits; 8 bytes of each lane with the upper 2, byte b of word k
+//   having from its lowest bits on those of part 2 k (i = b, then i = b + 4) and of part 2 k + 1; 16 scales, signed, one for 16 weights.
+//   The plane has d. A weight is d · scale · (q − 32).
+// All these products are exact in f32, and a minimum is subtracted with one rounding: weights are the CPU's to the last bit.
+struct Blocks {
+    const void* quants;     // at a multiple of 16
+    const void* scales;     // f16; null for q4_k
+};
+
+// `quantized_matmul_KIND_T`: out = x · weightᵀ + bias, sums in f32, rounded once; `quantized_matmul_wide_KIND_T` (T bf16 or f16): `out` in
+// f32. KIND is q8_0, q4_k or q6_k. A row's sums have one order whatever the number of rows. Grid (outputs / 8 rounded up, rows / 8
+// rounded up), blocks of 128.
+struct QuantizedMatmul {
+    Blocks weight;          // [outputs, inputs]
+    const void* x;          // [rows, inputs]
+    const void* bias;       // [outputs] or null
+    void* out;              // [rows, out_stride], of which `outputs` are written
+    uint32_t rows;
+    uint32_t inputs;        // whole blocks
+    uint32_t outputs;
+    uint32_t out_stride;
+};
+
+// `dequantize_KIND_T`: rows of a matrix, each number rounded once. Grid (rows), blocks of 128.
+// `quantized_gather_KIND_T`: as `gather_T` of a matrix in blocks: numbers are rounded, then scaled, then rounded. The same grid.
+struct Dequantize {
+    Blocks matrix;          // [matrix_rows, width]
+    const uint32_t* ids;    // [rows]; unused by dequantize_KIND_T, which takes the rows in order
+    void* out;              // [rows, width]
+    uint32_t matrix_rows;
+    uint32_t width;         // whole blocks
+    float scale;            // of quantized_gather_KIND_T
+};

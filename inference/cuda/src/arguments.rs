@@ -212,6 +212,31 @@ on_device! {
         inner: u32,
         by_assignment: u32,
     }
+    /// `quantized_matmul_KIND_T`, `quantized_matmul_wide_KIND_T`
+    QuantizedMatmul {
+        weight: Blocks,
+        x: Pointer,
+        bias: Pointer,
+        out: Pointer,
+        rows: u32,
+        inputs: u32,
+        outputs: u32,
+        out_stride: u32,
+    }
+    /// `dequantize_KIND_T`, `quantized_gather_KIND_T`
+    Dequantize {
+        matrix: Blocks,
+        ids: Pointer,
+        out: Pointer,
+        matrix_rows: u32,
+        width: u32,
+        scale: f32,
+    }
+    /// A matrix in blocks.
+    Blocks {
+        quants: Pointer,
+        scales: Pointer,
+    }
     /// The sequences of a step.
     Sequences {
         cu_seqlens_q: Pointer,

@@ -13,9 +13,9 @@ use std::{path::Path, process::Command, sync::OnceLock};
 use candela_cuda::{
     Gpu, Kernel,
     arguments::{
-        AttentionDecode, AttentionPlan, AttentionPrefill, Elementwise, ExpertsMatmul, ExpertsRoute,
-        Gated, Gather, Heads, LayerNorm, Logprobs, PREFILL_SMALL, Residual, RmsNorm, Sampling,
-        prefill_shared_bytes,
+        AttentionDecode, AttentionPlan, AttentionPrefill, Dequantize, Elementwise, ExpertsMatmul,
+        ExpertsRoute, Gated, Gather, Heads, LayerNorm, Logprobs, PREFILL_SMALL, QuantizedMatmul,
+        Residual, RmsNorm, Sampling, prefill_shared_bytes,
     },
 };
 use candle_core::{
@@ -145,6 +145,14 @@ fn every_kernel_takes_the_struct_of_its_name() {
     take::<ExpertsMatmul>(&gpu, "experts_matmul", &["experts_matmul"], half);
     take::<ExpertsMatmul>(&gpu, "experts", &["experts_matmul"], &["_f32"]);
     take::<ExpertsMatmul>(&gpu, "experts", &["experts_combine"], all);
+    for kind in ["q8_0", "q4_k", "q6_k"] {
+        let named = |what: &str| format!("{what}_{kind}");
+        let (product, wide) = (named("quantized_matmul"), named("quantized_matmul_wide"));
+        take::<QuantizedMatmul>(&gpu, "quantized", &[&product], all);
+        take::<QuantizedMatmul>(&gpu, "quantized", &[&wide], half);
+        let (rows, gather) = (named("dequantize"), named("quantized_gather"));
+        take::<Dequantize>(&gpu, "quantized", &[&rows, &gather], all);
+    }
     let other = gpu.kernels.kernel::<Gated>("norm", "rms_norm_f32", 256, 0);
     assert!(other.is_err(), "a struct of another size");
 }

@@ -137,7 +137,7 @@ pub fn load(
     match device {
         Device::Cpu => load_on_cpu(files, opened, flags, progress),
         #[cfg(feature = "cuda")]
-        Device::Cuda(gpu) => load_on_gpu(files, *gpu, &opened, flags, progress),
+        Device::Cuda(gpu) => load_on_gpu(*gpu, &opened, flags, progress),
     }
 }
 
@@ -193,14 +193,13 @@ fn load_on_cpu(
 
 #[cfg(feature = "cuda")]
 fn load_on_gpu(
-    files: &ModelFiles,
     gpu: candela_cuda::Gpu,
     opened: &Opened<'_>,
     flags: &EngineFlags,
     progress: &LoadProgress,
 ) -> Result<LoadedModel, ModelError> {
     use super::cuda;
-    cuda::check(files, opened, flags)?;
+    cuda::check(opened)?;
     let plan = cuda::plan(&gpu, opened, flags)?;
     log_plan(&plan);
     // Of the host's memory it takes what is converted on the way.
@@ -214,6 +213,13 @@ fn load_on_gpu(
         );
     }
     let runner = cuda::load(gpu, opened, &plan, flags)?;
+    if let Some(summary) = opened.weights.quantized() {
+        tracing::info!("--quantization: {summary}");
+    }
+    if let Some(summary) = opened.weights.unpacked() {
+        let dtype = dtype_name(opened.dtype);
+        tracing::info!("tensors that a GPU holds in {dtype} and not in blocks: {summary}");
+    }
     Ok(opened.loaded(&plan)(runner))
 }
 
@@ -281,6 +287,7 @@ impl<'a> Opened<'a> {
             }
         };
         weights.check_types()?;
+        let weights = if on_gpu { weights.for_gpu() } else { weights };
         let size = weights.size();
         Ok(Self {
             config,
@@ -375,13 +382,17 @@ fn log_plan(plan: &MemoryPlan) {
 }
 
 /// The type asked for; with `auto` the type the model was saved in. The processors take f16 as f32: its range is narrower than bf16's
-/// precision is coarse.
+/// precision is coarse. A GGUF file with matrices in blocks is bf16 on a GPU, which multiplies with activations as they are, and f32 on
+/// the processors (see `gguf/config.rs`).
 fn choose_dtype(
     config: &ModelConfig,
     files: &ModelFiles,
     flags: &EngineFlags,
     on_gpu: bool,
 ) -> Result<DType, ModelError> {
+    if let (Dtype::Auto, true, Some(model)) = (flags.dtype, on_gpu, files.gguf()) {
+        return Ok(model.matrices_dtype().unwrap_or(DType::BF16));
+    }
     let named = match flags.dtype {
         Dtype::Bfloat16 => return Ok(DType::BF16),
         Dtype::Float16 if on_gpu => return Ok(DType::F16),

@@ -112,7 +112,7 @@ impl Saved<'_> {
         }
     }
 
-    fn ordered_bytes(&self) -> Cow<'_, [u8]> {
+    pub(super) fn ordered_bytes(&self) -> Cow<'_, [u8]> {
         if !matches!(self.undo, Undo::PairedRows { .. }) {
             return Cow::Borrowed(self.bytes);
         }

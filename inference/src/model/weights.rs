@@ -3,6 +3,8 @@
 //! and tensor.
 
 #[cfg(feature = "cuda")]
+mod blocks;
+#[cfg(feature = "cuda")]
 mod dense;
 mod packed;
 
@@ -140,6 +142,8 @@ pub(super) struct Weights<'a> {
     tensors: Tensors,
     dtype: DType,
     quantization: Quantization,
+    /// They are held on a GPU, which does not compute with all that the processors do.
+    on_gpu: bool,
     /// What was quantized to what.
     tally: Mutex<Tally>,
     /// Matrices as an earlier start packed them.
@@ -162,6 +166,8 @@ pub(super) struct WeightsSize {
     pub(super) bytes: usize,
     /// Parameters of the largest tensor.
     pub(super) largest: usize,
+    /// Parameters that are held in blocks.
+    pub(super) in_blocks: usize,
 }
 
 impl WeightsSize {
@@ -218,10 +224,19 @@ impl<'a> Weights<'a> {
             tensors,
             dtype,
             quantization,
+            on_gpu: false,
             tally: Mutex::default(),
             cached: None,
             packed: Mutex::default(),
             progress,
+        }
+    }
+
+    /// They go to a GPU.
+    pub(super) fn for_gpu(self) -> Self {
+        Self {
+            on_gpu: true,
+            ..self
         }
     }
 
@@ -350,11 +365,11 @@ impl<'a> Weights<'a> {
             let count: usize = saved.shape.iter().product();
             size.parameters += count;
             size.largest = size.largest.max(count);
-            size.bytes += match (&saved.kind, self.choice(&saved)) {
-                (SavedType::Blocks(_), _) => saved.bytes.len(),
-                (_, Some(kind)) => count / kind.block_len() * kind.block_bytes(),
-                (_, None) => count * self.dtype.size_in_bytes(),
+            size.bytes += match self.held(&saved) {
+                Some(kind) => count / kind.block_len() * kind.block_bytes(),
+                None => count * self.dtype.size_in_bytes(),
             };
+            size.in_blocks += self.held(&saved).map_or(0, |_| count);
         }
         size
     }
@@ -363,11 +378,7 @@ impl<'a> Weights<'a> {
     pub(super) fn block_types(&self) -> Option<String> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for saved in self.saved() {
-            let kind = match (&saved.kind, self.choice(&saved)) {
-                (SavedType::Blocks(kind), _) => Some(*kind),
-                (_, chosen) => chosen,
-            };
-            if let Some(kind) = kind {
+            if let Some(kind) = self.held(&saved) {
                 *counts.entry(kind.to_string()).or_default() += 1;
             }
         }
@@ -394,6 +405,16 @@ impl<'a> Weights<'a> {
             &[.., _, columns] => Choice::of(&saved.name, columns, self.quantization).block_type,
             _ => None,
         }
+    }
+
+    /// The block type that a tensor is held in; none: number by number.
+    fn held(&self, saved: &Saved<'_>) -> Option<BlockType> {
+        let kind = match saved.kind {
+            SavedType::Blocks(kind) => Some(kind),
+            _ => self.choice(saved),
+        };
+        let on_gpu = |kind: &BlockType| BlockType::ON_GPU.contains(kind) && !is_expert(&saved.name);
+        kind.filter(|kind| !self.on_gpu || on_gpu(kind))
     }
 
     fn part(&self, name: &str, rows: usize, columns: usize) -> Result<Part, WeightsError> {
@@ -467,6 +488,11 @@ impl<'a> Weights<'a> {
 /// The name of a decoder's tensor in the files of a model that was saved without its LM head.
 fn headless(name: &str) -> &str {
     name.strip_prefix("model.").unwrap_or(name)
+}
+
+/// Matrices of a mixture's experts, as safetensors and GGUF files name them.
+fn is_expert(name: &str) -> bool {
+    name.contains(".experts.") || name.contains("_exps.")
 }
 
 fn is_read(saved: &Saved<'_>) -> Result<(), WeightsError> {

@@ -131,6 +131,22 @@ fn matrices_are_quantized_on_loading_and_routers_are_not() {
 }
 
 #[test]
+fn a_gpu_holds_experts_number_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [0u8; 4 * 512 * 4];
+    let view = || TensorView::new(Dtype::F32, vec![4, 512], &data).unwrap();
+    let names = ["l.mlp.up_proj.weight", "l.mlp.experts.0.up_proj.weight"];
+    let file = safetensors::serialize(names.map(|name| (name, view())), None).unwrap();
+    fs::write(folder.path().join(SINGLE), file).unwrap();
+    let files = open(folder.path().to_str().unwrap()).unwrap();
+    let progress = LoadProgress::default();
+    let weights = Weights::open(&files, DType::BF16, Quantization::Q8_0, &progress).unwrap();
+    let (on_cpu, size) = (weights.size(), weights.for_gpu().size());
+    assert_eq!((on_cpu.bytes, on_cpu.in_blocks), (2 * 64 * 34, 2 * 2048));
+    assert_eq!((size.bytes, size.in_blocks), (64 * 34 + 2048 * 2, 2048));
+}
+
+#[test]
 fn the_models_type_is_that_of_most_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = [0u8; 48];

@@ -191,8 +191,48 @@ impl Family {
         }
     }
 
+    /// The same with layers, hidden size, heads, KV heads, numbers of a head and of an MLP's inside.
+    pub(crate) fn resized(mut self, sizes: [usize; 6]) -> Self {
+        let keys = [
+            "num_hidden_layers",
+            "hidden_size",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "intermediate_size",
+        ];
+        for (key, size) in keys.into_iter().zip(sizes) {
+            self.config[key] = json!(size);
+        }
+        self
+    }
+
+    /// A setting of its configuration that is a size.
+    pub(crate) fn setting(&self, key: &str) -> Option<usize> {
+        self.config[key].as_u64().map(|size| size as usize)
+    }
+
+    /// All tensors: name, shape, numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, Vec<usize>, Vec<f32>)> {
+        let gemma = self.name.starts_with("gemma");
+        self.tensors().into_iter().map(move |(name, shape)| {
+            let numbers = numbers(&name, &shape, gemma);
+            (name, shape, numbers)
+        })
+    }
+
     /// Writes it, its numbers in `dtype`.
     pub(crate) fn write(&self, folder: &Path, dtype: Dtype) {
+        self.write_changed(folder, dtype, |_, _, numbers| numbers);
+    }
+
+    /// Writes it with the numbers that `change` makes of name, shape and numbers of each tensor.
+    pub(crate) fn write_changed(
+        &self,
+        folder: &Path,
+        dtype: Dtype,
+        change: impl Fn(&str, &[usize], Vec<f32>) -> Vec<f32>,
+    ) {
         let mut config = self.config.clone();
         config["torch_dtype"] = match dtype {
             Dtype::BF16 => json!("bfloat16"),
@@ -200,12 +240,10 @@ impl Family {
             _ => json!("float32"),
         };
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
-        let gemma = self.name.starts_with("gemma");
         let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self
-            .tensors()
-            .into_iter()
-            .map(|(name, shape)| {
-                let numbers = numbers(&name, &shape, gemma);
+            .numbers()
+            .map(|(name, shape, numbers)| {
+                let numbers = change(&name, &shape, numbers);
                 let bytes = numbers.into_iter().flat_map(|x| bytes(x, dtype)).collect();
                 (name, shape, bytes)
             })

@@ -15,3 +15,5 @@ inline float __half2float(__half number) { return static_cast<float>(software_bi
 inline __half __float2half_rn(float number) {
     return {software_bits<uint16_t>(static_cast<_Float16>(number))};
 }
+
+inline __half __ushort_as_half(unsigned short bits) { return {bits}; }

@@ -107,6 +107,30 @@ void residual(uint32_t rows) {
     for (uintptr_t memory : {x, y, out}) gpu::release(memory);
 }
 
+// A product with a matrix in blocks, or the same matrix made numbers, which then are written too.
+void blocks(const std::string& kind, double bytes_of_256, uint32_t rows) {
+    uint32_t inputs = is_small ? 256 : 4096, outputs = is_small ? 64 : 28672;
+    size_t count = size_t(inputs) * outputs, bytes = size_t(double(count) / 256 * bytes_of_256);
+    // All in one place, the scales too: what the numbers are makes no difference.
+    uintptr_t weight = numbers(bytes / 2 + count / 32), x = numbers(size_t(16) * inputs), out = numbers(rows == 0 ? count : size_t(rows) * outputs);
+    Blocks in_blocks{reinterpret_cast<void*>(weight), reinterpret_cast<void*>(weight)};
+    QuantizedMatmul product{in_blocks, reinterpret_cast<void*>(x), nullptr, reinterpret_cast<void*>(out), rows, inputs, outputs, outputs};
+    Dequantize whole{in_blocks, nullptr, reinterpret_cast<void*>(out), outputs, inputs, 1.0f};
+    double took = seconds([&] {
+        if (rows == 0) gpu::enqueue("dequantize_" + kind + "_bf16", {outputs}, 128, 0, &whole);
+        else gpu::enqueue("quantized_matmul_" + kind + "_bf16", {outputs / 8, (rows + 7) / 8}, 128, 0, &product);
+    });
+    std::string what = rows == 0 ? " as numbers" : ", " + std::to_string(rows) + " rows";
+    report("4096 x 28672 in " + kind + what, took, double(bytes) + (rows == 0 ? 2.0 * double(count) : 0), 2.0 * rows * double(count));
+    for (uintptr_t memory : {weight, x, out}) gpu::release(memory);
+}
+
+void all_blocks(uint32_t rows) {
+    blocks("q8_0", 272, rows);
+    blocks("q4_k", 144, rows);
+    blocks("q6_k", 210, rows);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -122,6 +146,8 @@ int main(int count, char** words) {
         attention(1, 130, 130);
         sampling(2, 1.0f, 0.9f);
         residual(2);
+        all_blocks(3);
+        all_blocks(0);
         return 0;
     }
     for (auto [sequences, length] : {std::pair{1u, 1024u}, {1u, 32768u}, {64u, 1024u}, {256u, 1024u}, {256u, 4096u}}) attention(sequences, 1, length);
@@ -134,4 +160,5 @@ int main(int count, char** words) {
         residual(rows);
     }
     residual(8192);
+    for (uint32_t rows : {1u, 2u, 4u, 8u, 16u, 0u}) all_blocks(rows);
 }

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${CANDELA_CACHE:-$HOME/.cache/candela}/kernel-tests
 mkdir -p "$out/cubin"
 flags=(-std=c++20 -O2 -Wall -Wextra -Werror -Wno-free-nonheap-object)
-g++ "${flags[@]}" -o "$out/kernels" "$here"/{check,gpu,rows,attention,sampling,experts,graphs}.cpp -ldl
+g++ "${flags[@]}" -o "$out/kernels" "$here"/{check,gpu,rows,attention,sampling,experts,quantized,graphs}.cpp -ldl
 g++ "${flags[@]}" -o "$out/measure" "$here"/{measure,gpu}.cpp -ldl
 if [ "${1:-}" = --gpu ]; then
     kind=${CANDELA_GPU_KIND:-sm_90}

@@ -91,12 +91,7 @@ pub(super) struct Widths {
 
 impl Kernels {
     pub(super) fn load(gpu: &Gpu, dtype: DType, widths: Widths) -> Result<Self, GpuError> {
-        let suffix = match dtype {
-            DType::BF16 => "bf16",
-            DType::F16 => "f16",
-            _ => "f32",
-        };
-        let from = Source { gpu, suffix };
+        let from = Source::new(gpu, dtype);
         let normed = (widths.normed * dtype.size_in_bytes()) as u32;
         let multiprocessors = gpu
             .stream()
@@ -269,21 +264,40 @@ impl Kernels {
         grid: (u32, u32, u32),
         args: &A,
     ) -> Result<(), GpuError> {
-        #[expect(unsafe_code, reason = "a kernel is as trusted as any of our functions")]
-        // SAFETY: the addresses are of memory that the runner holds, with room for what the grid reaches.
-        let launched = unsafe { kernel.launch(&self.stream, grid, args) };
-        launched.map_err(GpuError::driver(std::any::type_name::<A>()))
+        launch(&self.stream, kernel, grid, args)
     }
 }
 
+/// Puts a launch into the stream.
+pub(super) fn launch<A: DeviceRepr>(
+    stream: &Arc<CudaStream>,
+    kernel: &Kernel<A>,
+    grid: (u32, u32, u32),
+    args: &A,
+) -> Result<(), GpuError> {
+    #[expect(unsafe_code, reason = "a kernel is as trusted as any of our functions")]
+    // SAFETY: the addresses are of memory that the runner holds, with room for what the grid reaches.
+    let launched = unsafe { kernel.launch(stream, grid, args) };
+    launched.map_err(GpuError::driver(std::any::type_name::<A>()))
+}
+
 /// Where kernels are taken from.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     gpu: &'a Gpu,
     /// The type, as their names have it.
     suffix: &'static str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(super) fn new(gpu: &'a Gpu, dtype: DType) -> Self {
+        let suffix = match dtype {
+            DType::BF16 => "bf16",
+            DType::F16 => "f16",
+            _ => "f32",
+        };
+        Self { gpu, suffix }
+    }
+
     fn named<A: DeviceRepr>(
         &self,
         file: &str,
@@ -295,7 +309,7 @@ impl Source<'_> {
         Ok(kernels.kernel(file, kernel, threads, shared_bytes)?)
     }
 
-    fn typed<A: DeviceRepr>(
+    pub(super) fn typed<A: DeviceRepr>(
         &self,
         file: &str,
         kernel: &str,

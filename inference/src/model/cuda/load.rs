@@ -1,7 +1,7 @@
 //! Loading a decoder onto a GPU: what is refused, the memory plan, weights, buffers, cache.
 
 use candela_cuda::Gpu;
-use candela_flags::{EngineFlags, Quantization};
+use candela_flags::EngineFlags;
 use candle_core::DType;
 
 use super::{
@@ -11,9 +11,10 @@ use super::{
     error::GpuError,
     kernels::{Kernels, Widths},
     memory::{Memory, Pinned},
+    multiply::{Multiply, scratch_bytes},
     padded,
     pass::{Cache, Decoder},
-    products::{Products, WORKSPACE_BYTES},
+    products::WORKSPACE_BYTES,
     weights::{Model, Upload},
 };
 use crate::model::{
@@ -22,7 +23,6 @@ use crate::model::{
     load::{ModelError, Opened},
     memory::{MemoryPlan, Needs},
     runner::{BLOCK_TOKENS, PROMPT_LOGITS_ROWS_MAX, Runner, blocks_for},
-    source::ModelFiles,
 };
 
 /// Numbers of a head that the kernels have room for.
@@ -33,11 +33,7 @@ const EXPERTS_PER_TOKEN_MAX: usize = 32;
 const EXPERTS_STEP: usize = 8;
 
 /// Refuses by name what this runner does not do.
-pub(in crate::model) fn check(
-    files: &ModelFiles,
-    opened: &Opened<'_>,
-    flags: &EngineFlags,
-) -> Result<(), ModelError> {
+pub(in crate::model) fn check(opened: &Opened<'_>) -> Result<(), ModelError> {
     let refuse = |what: String| Err(ModelError::NotOnGpu(what));
     let config = match &opened.config {
         ModelConfig::Decoder(config) => config,
@@ -45,12 +41,6 @@ pub(in crate::model) fn check(
             return refuse(format!("an encoder ({})", config.architecture));
         }
     };
-    if files.gguf().is_some() {
-        return refuse("a GGUF file".to_owned());
-    }
-    if flags.quantization != Quantization::None {
-        return refuse("--quantization".to_owned());
-    }
     if config.head_dim > HEAD_DIM_MAX || config.head_dim % 2 != 0 {
         let head_dim = config.head_dim;
         return refuse(format!(
@@ -92,7 +82,9 @@ pub(in crate::model) fn plan(
     let context = opened.context();
     let longest = flags.max_model_len.map_or(context, |len| len.as_usize());
     let limits = limits(flags, longest.min(context));
-    let step = buffers::bytes(config, opened.dtype, &limits) + WORKSPACE_BYTES;
+    let step = buffers::bytes(config, opened.dtype, &limits)
+        + WORKSPACE_BYTES
+        + scratch_bytes(opened.size.in_blocks, opened.dtype);
     let block = config.layers.len() * layer_block_bytes(config, opened.dtype);
     let needs = Needs::of_decoder_on_gpu(config, context, block, step);
     let free = free.min(part as usize);
@@ -137,7 +129,7 @@ pub(in crate::model) fn load(
         decoder: Decoder {
             model,
             kernels: Kernels::load(&gpu, dtype, widths(config))?,
-            products: Products::new(&stream, dtype)?,
+            multiply: Multiply::new(&gpu, dtype, opened.size.in_blocks)?,
             parts: buffers.parts.clone(),
             cache,
             dtype,

@@ -1,13 +1,14 @@
 //! The runner on a GPU: a decoder whose weights, KV cache and values all lie in the device's memory.
 //!
-//! `load.rs` plans the memory and fills it, `weights.rs` holds the weights, `buffers.rs` cuts up the rest, `inputs.rs` lays a step's inputs out
-//! for one copy, `pass.rs` is the forward pass as launches, of `kernels.rs` and `products.rs`, `graph.rs` records them, `draws.rs` makes tokens
-//! of the logits.
+//! `load.rs` plans the memory and fills it, `weights.rs` holds the weights, `blocks.rs` those in blocks, `buffers.rs` cuts up the rest,
+//! `inputs.rs` lays a step's inputs out for one copy, `pass.rs` is the forward pass as launches, of `kernels.rs` and `multiply.rs` with
+//! `products.rs`, `graph.rs` records them, `draws.rs` makes tokens of the logits.
 //!
 //! # Guarantees
 //! A row's result depends on its own sequence and on how many rows its step is padded to ([`padded`], [`bucket`]), not on what is in the
 //! other rows. The number of rows decides which algorithm cuBLASLt takes, and with it the last bits of a result.
 
+mod blocks;
 mod buffers;
 mod draws;
 mod error;
@@ -16,6 +17,7 @@ mod inputs;
 mod kernels;
 mod load;
 mod memory;
+mod multiply;
 mod pass;
 mod products;
 mod weights;

@@ -13,8 +13,8 @@ use super::{
     inputs::OnDevice,
     kernels::Kernels,
     memory::Memory,
-    products::{Product, Products},
-    weights::{Matrix, Mixture, Model, Norm},
+    multiply::{Multiply, Rows},
+    weights::{Mixture, Model, Norm},
 };
 use crate::model::{
     config::{Activation, QkNorm},
@@ -26,7 +26,7 @@ use crate::model::{
 pub(super) struct Decoder {
     pub(super) model: Model,
     pub(super) kernels: Kernels,
-    pub(super) products: Products,
+    pub(super) multiply: Multiply,
     pub(super) parts: Parts,
     pub(super) cache: Cache,
     pub(super) dtype: DType,
@@ -69,10 +69,13 @@ impl Decoder {
         let logits = self.parts.logits;
         let head = self.model.lm_head.as_ref();
         let head = head.expect("a model without an LM head is asked for hidden states only");
-        self.products.begin(&Product {
-            wide: true,
-            ..product(head, states, logits, rows)
-        })?;
+        self.multiply.begin(
+            head,
+            Rows {
+                wide: true,
+                ..of(states, logits, rows)
+            },
+        )?;
         let (divisor, softcap) = (config.logits_divisor, config.final_softcap.unwrap_or(0.0));
         if divisor == 1.0 && softcap == 0.0 {
             return Ok(());
@@ -108,16 +111,11 @@ impl Decoder {
 
     fn embed(&self, step: &Step) -> Result<(), GpuError> {
         let model = &self.model;
-        self.kernels.gather(
-            step.rows as u32,
-            &Gather {
-                matrix: model.embedding.weight(),
-                ids: step.inputs.ids,
-                out: self.parts.x,
-                matrix_rows: model.embedding.outputs as u32,
-                width: model.config.hidden as u32,
-                scale: model.embedding_scale,
-            },
+        self.multiply.gather(
+            &self.kernels,
+            &model.embedding,
+            (step.inputs.ids, self.parts.x, step.rows),
+            model.embedding_scale,
         )?;
         let Some(norm) = model.layers.first().and_then(|l| l.attention_norm.as_ref()) else {
             return Ok(());
@@ -180,13 +178,13 @@ impl Decoder {
         let layer = &self.model.layers[index];
         let parts = &self.parts;
         let input = normed(parts, layer.attention_norm.as_ref());
-        let qkv = product(&layer.qkv, input, parts.qkv, step.rows);
-        self.products.begin(&qkv)?;
+        let qkv = of(input, parts.qkv, step.rows);
+        self.multiply.begin(&layer.qkv, qkv)?;
         self.heads(index, step)?;
         self.attend(index, step)?;
         let layer = &self.model.layers[index];
-        let out = product(&layer.out, self.parts.attended, self.parts.y, step.rows);
-        self.products.begin(&out)?;
+        let out = of(self.parts.attended, self.parts.y, step.rows);
+        self.multiply.begin(&layer.out, out)?;
         self.join(
             step,
             layer.attention_out_norm.as_ref(),
@@ -290,18 +288,21 @@ impl Decoder {
         match &layer.mlp {
             Mlp::Dense { gate_up, down } => {
                 let parts = &self.parts;
-                let up = product(gate_up, input, parts.gate_up, step.rows);
-                self.products.begin(&up)?;
+                let up = of(input, parts.gate_up, step.rows);
+                self.multiply.begin(gate_up, up)?;
                 self.gate(step.rows, down.inputs)?;
-                let down = product(down, parts.gated, parts.y, step.rows);
-                self.products.begin(&down)?;
+                let rows = of(parts.gated, parts.y, step.rows);
+                self.multiply.begin(down, rows)?;
             }
             Mlp::Experts(mixture) => {
                 let logits = self.parts.mixture.map_or(0, |parts| parts.logits);
-                self.products.begin(&Product {
-                    wide: true,
-                    ..product(&mixture.router, input, logits, step.rows)
-                })?;
+                self.multiply.begin(
+                    &mixture.router,
+                    Rows {
+                        wide: true,
+                        ..of(input, logits, step.rows)
+                    },
+                )?;
                 self.experts(mixture, input, step)?;
             }
         }
@@ -415,15 +416,12 @@ fn normed(parts: &Parts, norm: Option<&Norm>) -> Pointer {
     }
 }
 
-fn product(matrix: &Matrix, x: Pointer, out: Pointer, rows: usize) -> Product {
-    Product {
+/// Rows whose result is of their type.
+fn of(x: Pointer, out: Pointer, count: usize) -> Rows {
+    Rows {
         x,
-        weight: matrix.weight(),
-        bias: matrix.bias(),
         out,
-        rows,
-        inputs: matrix.inputs,
-        outputs: matrix.outputs,
+        count,
         wide: false,
     }
 }

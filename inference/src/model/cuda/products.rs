@@ -32,8 +32,11 @@ struct Shape {
     rows: usize,
     inputs: usize,
     outputs: usize,
+    out_stride: usize,
     biased: bool,
     wide: bool,
+    /// A part of a result may begin at a place that not all algorithms can write to.
+    alignment: u32,
 }
 
 /// Rows of `x` that meet a weight.
@@ -45,11 +48,12 @@ pub(super) struct Product {
     pub(super) weight: Pointer,
     /// `[outputs]`; 0: none.
     pub(super) bias: Pointer,
-    /// `[rows, outputs]`
+    /// `[rows, out_stride]`, of which `outputs` are written.
     pub(super) out: Pointer,
     pub(super) rows: usize,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
+    pub(super) out_stride: usize,
     /// `out` is in f32, whatever `x` is.
     pub(super) wide: bool,
 }
@@ -85,8 +89,10 @@ impl Products {
             rows: product.rows,
             inputs: product.inputs,
             outputs: product.outputs,
+            out_stride: product.out_stride,
             biased: product.bias != 0,
             wide: product.wide,
+            alignment: aligned(product.out),
         };
         let algorithm = match self.algorithms.get(&shape) {
             Some(algorithm) => *algorithm,
@@ -131,7 +137,6 @@ impl Products {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let doing = "choosing how a matrix product is made";
         let preference = Preference(result::create_matmul_pref().map_err(GpuError::blas(doing))?);
-        let aligned = |address: Pointer| 1u32 << address.trailing_zeros().min(ALIGNMENT.ilog2());
         let alignments = [
             (
                 Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
@@ -179,6 +184,11 @@ impl Drop for Products {
         // SAFETY: `new` made it, and nothing on the stream uses it any more.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
+}
+
+/// What an address is a multiple of, as far as algorithms ask.
+fn aligned(address: Pointer) -> u32 {
+    1 << address.trailing_zeros().min(ALIGNMENT.ilog2())
 }
 
 struct Preference(sys::cublasLtMatmulPreference_t);
@@ -232,8 +242,8 @@ impl Described {
         } else {
             numbers
         };
-        let layout = |kind, rows: usize, columns: usize| {
-            result::create_matrix_layout(kind, rows as u64, columns as u64, rows as i64)
+        let layout = |kind, rows: usize, columns: usize, stride: usize| {
+            result::create_matrix_layout(kind, rows as u64, columns as u64, stride as i64)
         };
         let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let mut described = Self {
@@ -247,12 +257,13 @@ impl Described {
             rows,
             inputs,
             outputs,
+            out_stride,
             bias,
             ..
         } = *product;
-        described.weight = layout(numbers, inputs, outputs).map_err(failed())?;
-        described.x = layout(numbers, inputs, rows).map_err(failed())?;
-        described.out = layout(out_numbers, outputs, rows).map_err(failed())?;
+        described.weight = layout(numbers, inputs, outputs, inputs).map_err(failed())?;
+        described.x = layout(numbers, inputs, rows, inputs).map_err(failed())?;
+        described.out = layout(out_numbers, outputs, rows, out_stride).map_err(failed())?;
         described.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &TRANSPOSED)?;
         if bias != 0 {
             let epilogue = CUBLASLT_EPILOGUE_BIAS;

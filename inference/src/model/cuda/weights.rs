@@ -1,4 +1,4 @@
-//! A decoder's weights in the device's memory, as the files have them: rows of numbers of one type.
+//! A decoder's weights in the device's memory: rows of numbers of one type, or of blocks.
 
 use std::sync::Arc;
 
@@ -6,10 +6,15 @@ use candela_cuda::{arguments::Pointer, cudarc::driver::CudaStream};
 use candle_core::DType;
 use half::{bf16, f16};
 
-use super::{error::GpuError, memory::Memory};
+use super::{
+    blocks::{InBlocks, Layout},
+    error::GpuError,
+    memory::Memory,
+};
 use crate::model::{
     config::{DecoderConfig, EmbeddingScale, ExpertsConfig},
     layer::{ExpertMatrices, Form, Layer, Matrices, Place},
+    ops::BlockType,
     weights::{Weights, WeightsError},
 };
 
@@ -28,10 +33,25 @@ pub(super) struct Norm(Memory);
 
 /// A matrix `[outputs, inputs]`, and a bias `[outputs]`.
 pub(super) struct Matrix {
-    weight: Arc<Memory>,
+    /// One below the other.
+    pub(super) parts: Vec<Part>,
     bias: Option<Memory>,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
+}
+
+/// Rows of a matrix that are held alike.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) held: Held,
+    pub(super) outputs: usize,
+}
+
+/// What a part is held in.
+#[derive(Clone)]
+pub(super) enum Held {
+    Numbers(Arc<Memory>),
+    Blocks(InBlocks),
 }
 
 /// A mixture of experts.
@@ -51,10 +71,6 @@ impl Norm {
 }
 
 impl Matrix {
-    pub(super) fn weight(&self) -> Pointer {
-        self.weight.address
-    }
-
     /// 0: it has none.
     pub(super) fn bias(&self) -> Pointer {
         self.bias.as_ref().map_or(0, |bias| bias.address)
@@ -110,7 +126,7 @@ impl Model {
             None
         } else if config.tied && !weights.has("lm_head.weight") {
             Some(Matrix {
-                weight: Arc::clone(&embedding.weight),
+                parts: embedding.parts.clone(),
                 bias: None,
                 ..embedding
             })
@@ -165,6 +181,56 @@ impl Upload<'_> {
         Ok(memory)
     }
 
+    /// The matrices one below the other, those beside each other that are held alike in one part.
+    fn parts(&self, matrices: &Matrices) -> Result<Vec<Part>, WeightsError> {
+        let mut runs: Vec<(Option<BlockType>, Matrices)> = Vec::new();
+        for (name, &rows) in matrices.names.iter().zip(&matrices.rows) {
+            let kind = self.weights.held_in(name, (rows, matrices.columns))?;
+            match runs.last_mut() {
+                Some((last, run)) if *last == kind => {
+                    run.names.push(name.clone());
+                    run.rows.push(rows);
+                }
+                _ => {
+                    let run = Matrices {
+                        names: vec![name.clone()],
+                        rows: vec![rows],
+                        columns: matrices.columns,
+                        biases: None,
+                    };
+                    runs.push((kind, run));
+                }
+            }
+        }
+        let part = |(kind, run): &(Option<BlockType>, Matrices)| {
+            Ok(Part {
+                held: match kind {
+                    None => Held::Numbers(Arc::new(self.stacked(&[run])?)),
+                    Some(kind) => Held::Blocks(self.in_blocks(*kind, run)?),
+                },
+                outputs: run.rows.iter().sum(),
+            })
+        };
+        runs.iter().map(part).collect()
+    }
+
+    fn in_blocks(&self, kind: BlockType, matrices: &Matrices) -> Result<InBlocks, WeightsError> {
+        let layout = Layout {
+            kind,
+            rows: matrices.rows.iter().sum(),
+            columns: matrices.columns,
+        };
+        let first = &matrices.names[0];
+        let blocks = InBlocks::new(self.stream, layout, first).map_err(refused(first))?;
+        let mut at = 0;
+        for (name, &rows) in matrices.names.iter().zip(&matrices.rows) {
+            let matrix = self.weights.blocks(name, (rows, matrices.columns), kind)?;
+            blocks.fill(at, &matrix).map_err(refused(name))?;
+            at += rows;
+        }
+        Ok(blocks)
+    }
+
     /// Copies a tensor to `memory`, from byte `at` on, and sets that to where it ends.
     fn copy(
         &self,
@@ -199,7 +265,6 @@ impl Place<OnDevice> for Upload<'_> {
 
     fn linear(&self, matrices: &Matrices) -> Result<Matrix, WeightsError> {
         let outputs: usize = matrices.rows.iter().sum();
-        let weight = Arc::new(self.stacked(&[matrices])?);
         let bias = |names: &Vec<String>| {
             let bytes = outputs * self.dtype.size_in_bytes();
             let name = &names[0];
@@ -211,7 +276,7 @@ impl Place<OnDevice> for Upload<'_> {
             Ok::<_, WeightsError>(memory)
         };
         Ok(Matrix {
-            weight,
+            parts: self.parts(matrices)?,
             bias: matrices.biases.as_ref().map(bias).transpose()?,
             inputs: matrices.columns,
             outputs,

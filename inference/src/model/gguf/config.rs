@@ -82,12 +82,20 @@ pub(super) fn config_json(model: &GgufModel) -> Result<Value, Problem> {
 /// f32, as llama.cpp does: activations that are rounded to 8 bits before each product should not be
 /// rounded to bf16 besides.
 fn dtype(keys: &Keys<'_>) -> &'static str {
-    let tensors = &keys.model.header.tensors;
+    match matrices_dtype(keys.model) {
+        Some(DType::BF16) => "bfloat16",
+        _ => "float32",
+    }
+}
+
+/// The type of the matrices, as one of them has it; none: they are in blocks.
+pub(super) fn matrices_dtype(model: &GgufModel) -> Option<DType> {
+    let tensors = &model.header.tensors;
     let down = ["blk.0.ffn_down.weight", "blk.0.ffn_down_exps.weight"];
     let found = down.iter().find_map(|name| tensors.get(*name));
-    match found.map(|info| info.kind) {
-        Some(TensorType::Float(DType::BF16)) => "bfloat16",
-        _ => "float32",
+    match found?.kind {
+        TensorType::Float(dtype) => Some(dtype),
+        TensorType::Blocks(_) | TensorType::Other(_) => None,
     }
 }
 

@@ -18,6 +18,7 @@ mod tokenizer;
 
 use std::{fmt, fs::File, path::Path};
 
+use candle_core::DType;
 use memmap2::Mmap;
 
 pub use error::GgufError;
@@ -90,6 +91,11 @@ impl GgufModel {
             .values()
             .map(|info| info.bytes as u64)
             .sum()
+    }
+
+    /// The type of its matrices; none: they are in blocks.
+    pub(super) fn matrices_dtype(&self) -> Option<DType> {
+        config::matrices_dtype(self)
     }
 
     /// Whether there is a tensor of this Hugging Face name.

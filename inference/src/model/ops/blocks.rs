@@ -41,6 +41,9 @@ pub(in crate::model) enum BlockType {
 }
 
 impl BlockType {
+    /// What a GPU computes with; the others are made numbers of when they are loaded there.
+    pub(in crate::model) const ON_GPU: [Self; 3] = [Self::Q8_0, Self::Q4K, Self::Q6K];
+
     fn ggml(self) -> GgmlDType {
         match self {
             Self::Q4_0 => GgmlDType::Q4_0,
@@ -320,6 +323,9 @@ fn copied<'a, T: GgmlType>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<T> {
     blocks
 }
 
+#[cfg(feature = "cuda")]
+#[path = "blocks_bytes.rs"]
+mod bytes;
 #[cfg(test)]
 #[path = "blocks_tests.rs"]
 mod tests;

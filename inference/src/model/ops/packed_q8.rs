@@ -173,6 +173,12 @@ impl PackedQ8 {
         }
     }
 
+    /// Writes the blocks of a row to `out` as GGML writes them; it has just room for them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn ggml_row(&self, row: usize, out: &mut [u8]) {
+        self.tile(row / TILE).ggml_row(row % TILE, out);
+    }
+
     /// Writes the numbers of a row to `out`, which has room for all of them.
     pub(super) fn row(&self, row: usize, out: &mut [f32]) {
         self.tile(row / TILE).row(row % TILE, out);

@@ -31,15 +31,18 @@ fn numbers(
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let from = match &saved.kind {
-        SavedType::Float(from) if saved.undo == Undo::Nothing => *from,
-        _ => bail!("{} is not written number by number", saved.name),
+        _ if saved.undo == Undo::OneAdded => bail!("{} is no matrix", saved.name),
+        SavedType::Float(from) => *from,
+        SavedType::Blocks(_) => return unpacked(saved, dtype, take),
+        SavedType::Unread(name) => bail!("type {name} is not read"),
     };
+    let bytes = saved.ordered_bytes();
     if from == dtype {
-        return take(saved.bytes);
+        return take(&bytes);
     }
     let (narrow, wide) = (from.size_in_bytes(), dtype.size_in_bytes());
     let mut converted = Vec::new();
-    for some in saved.bytes.chunks(CONVERTED * narrow) {
+    for some in bytes.chunks(CONVERTED * narrow) {
         converted.resize(some.len() / narrow * wide, 0);
         let parts = converted.par_chunks_mut(BY_THREAD * wide);
         parts
@@ -47,6 +50,31 @@ fn numbers(
             .for_each(|(to, some)| {
                 let places = to.chunks_exact_mut(wide).zip(some.chunks_exact(narrow));
                 places.for_each(|(to, number)| write(dtype, widened(from, number), to));
+            });
+        take(&converted)?;
+    }
+    Ok(())
+}
+
+/// The numbers of a matrix that is written in blocks.
+fn unpacked(
+    saved: &Saved<'_>,
+    dtype: DType,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let matrix = saved.matrix()?;
+    let wide = dtype.size_in_bytes();
+    let some = (CONVERTED / matrix.columns().max(1)).max(1);
+    let mut converted = Vec::new();
+    for first in (0..matrix.rows()).step_by(some) {
+        let numbers = matrix.dequantized(first..matrix.rows().min(first + some))?;
+        converted.resize(numbers.len() * wide, 0);
+        let parts = converted.par_chunks_mut(BY_THREAD * wide);
+        parts
+            .zip(numbers.par_chunks(BY_THREAD))
+            .for_each(|(to, numbers)| {
+                let places = to.chunks_exact_mut(wide).zip(numbers);
+                places.for_each(|(to, number)| write(dtype, *number, to));
             });
         take(&converted)?;
     }

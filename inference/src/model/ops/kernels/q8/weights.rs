@@ -57,6 +57,21 @@ impl Tile<'_> {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Tile<'_> {
+    /// Writes the blocks of a row to `out` as GGML writes them; it has just room for them.
+    pub(in crate::model::ops) fn ggml_row(&self, lane: usize, out: &mut [u8]) {
+        let blocks = self.lines.iter().zip(self.scales);
+        for ((lines, scales), out) in blocks.zip(out.as_chunks_mut::<BLOCK_BYTES>().0) {
+            let (scale, weights) = out.split_at_mut(size_of::<f16>());
+            scale.copy_from_slice(&scales.0[lane].to_le_bytes());
+            for (line, out) in lines.iter().zip(weights.as_chunks_mut::<QUAD>().0) {
+                *out = line.0[lane].map(|weight| weight ^ ZERO);
+            }
+        }
+    }
+}
+
 impl TileMut<'_> {
     /// Sets all numbers to zero.
     pub(in crate::model::ops) fn clear(&mut self) {

@@ -9,6 +9,7 @@ pub mod connection;
 mod device;
 mod engine;
 mod inspect;
+mod model_choices;
 mod owned;
 mod parsers;
 mod pull;
@@ -22,11 +23,9 @@ pub use bounded::{
 };
 pub use connection::ConnectionFlags;
 pub use device::{Device, GpuMemoryUtilization, NoSuchDevice, NoSuchPart};
-pub use engine::{
-    Dtype, EngineFlags, LoadFormat, LogFormat, PerRequestMetrics, Quantization, RunnerType,
-    normalize_flag, parse_engine_flags,
-};
+pub use engine::{EngineFlags, LogFormat, PerRequestMetrics, normalize_flag, parse_engine_flags};
 pub use inspect::{InspectFlags, parse_inspect_flags};
+pub use model_choices::{Dtype, LoadFormat, Quantization, RunnerType};
 pub use owned::{OWNED_FLAGS, OwnedFlag, owner_of};
 pub use parsers::{ReasoningParser, ToolCallParser};
 pub use pull::{PullFlags, parse_pull_flags};

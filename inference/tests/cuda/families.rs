@@ -69,11 +69,6 @@ impl Family {
         }
     }
 
-    /// It has experts, which are not run in f32 on a GPU.
-    pub(crate) fn is_mixture(&self) -> bool {
-        self.experts().is_some()
-    }
-
     fn size(&self, key: &str) -> usize {
         self.config[key].as_u64().expect("a size") as usize
     }

@@ -30,8 +30,9 @@ const DECODE_GROUP: u32 = 16;
 /// Blocks of `attention_decode` that fit a multiprocessor.
 const DECODE_BLOCKS: u32 = 2;
 
-/// Rows and columns of a tile of the experts' products.
+/// Rows and columns of a tile of the experts' products, and columns of a row's in f32.
 const EXPERTS_TILE: (u32, u32) = (64, 128);
+const EXPERTS_COLUMNS: u32 = 32;
 
 /// The head sizes that the tensor cores' kernels are compiled for.
 const TILED: [usize; 7] = [64, 80, 96, 112, 128, 192, 256];
@@ -227,7 +228,11 @@ impl Kernels {
     pub(super) fn experts_matmul(&self, rows: u32, args: &ExpertsMatmul) -> Result<(), GpuError> {
         let assignments = rows * args.per_token;
         let tiles = assignments / EXPERTS_TILE.0 + args.experts.min(assignments);
-        let grid = (args.columns.div_ceil(EXPERTS_TILE.1), tiles, 1);
+        let grid = if self.number_bytes == size_of::<f32>() {
+            (assignments, args.columns.div_ceil(EXPERTS_COLUMNS), 1)
+        } else {
+            (args.columns.div_ceil(EXPERTS_TILE.1), tiles, 1)
+        };
         self.launch(&self.experts().matmul, grid, args)
     }
 
@@ -348,11 +353,15 @@ impl<'a> Source<'a> {
 
     fn experts(&self, experts: u32) -> Result<Experts, GpuError> {
         let matmul = "experts_matmul";
+        let (file, shared) = match self.suffix {
+            "f32" => ("experts", 0),
+            _ => (matmul, EXPERTS_SHARED),
+        };
         Ok(Experts {
             route: self.named("experts", "experts_route", WARPS_THREADS, 16 * experts)?,
             count: self.named("experts", "experts_count", THREADS, 0)?,
             place: self.named("experts", "experts_place", THREADS, 0)?,
-            matmul: self.typed(matmul, matmul, WARPS_THREADS, EXPERTS_SHARED)?,
+            matmul: self.typed(file, matmul, WARPS_THREADS, shared)?,
             combine: self.typed("experts", "experts_combine", THREADS, 0)?,
         })
     }

@@ -51,17 +51,15 @@ pub(in crate::model) fn check(opened: &Opened<'_>) -> Result<(), ModelError> {
         let MlpConfig::Experts(experts) = &layer.mlp else {
             continue;
         };
-        if opened.dtype == DType::F32 {
-            return refuse("a mixture of experts in float32".to_owned());
-        }
         if experts.per_token > EXPERTS_PER_TOKEN_MAX {
             return refuse(format!("{} experts of a token", experts.per_token));
         }
         let sizes = [config.hidden, experts.intermediate];
-        if sizes.iter().any(|size| size % EXPERTS_STEP != 0) {
+        let is_tiled = opened.dtype != DType::F32;
+        if is_tiled && sizes.iter().any(|size| size % EXPERTS_STEP != 0) {
             let [hidden, inner] = sizes;
             return refuse(format!(
-                "a mixture of experts of {hidden} by {inner} numbers, no multiples of {EXPERTS_STEP},"
+                "a mixture of experts of {hidden} by {inner} numbers, no multiples of {EXPERTS_STEP}, in 16 bits"
             ));
         }
     }

@@ -110,7 +110,8 @@ chart() {
 cuda() {
     local selected=(--locked --workspace --features candela-engine/cuda)
     tests/setup/cuda.sh cargo clippy "${selected[@]}" --all-targets -- -D warnings &&
-        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --test software --test cuda --example devices &&
+        tests/setup/cuda.sh cargo build "${selected[@]}" --example devices &&
+        tests/setup/cuda.sh cargo test "${selected[@]}" --test machines --test software --test cuda &&
         tests/setup/cuda.sh cargo test "${selected[@]}" --lib -- model::cuda model::device model::weights
 }
 

@@ -255,6 +255,7 @@ struct ExpertsRoute {
 
 // `experts_matmul_T` (bf16 or f16): out[a] = x[row of a] · weight[expert of a]ᵀ for every assignment a. Grid (columns / 128 rounded up,
 // rows · per_token / 64 + the smaller of experts and rows · per_token), blocks of 128, EXPERTS_SHARED bytes of shared memory.
+// `experts_matmul_f32`: the same without tensor cores, for any `inner`. Grid (rows · per_token, columns / 32 rounded up), blocks of 128.
 // `experts_combine_T`: a row's sum of its experts' results by their weights, in f32, in the order of the experts. Grid (rows), blocks
 // of 256; `x` [rows · per_token, columns].
 struct ExpertsMatmul {

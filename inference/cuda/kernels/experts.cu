@@ -3,6 +3,8 @@
 #include "device.cuh"
 
 constexpr uint32_t TILE_ROWS = 64;
+// Columns of a block of `experts_matmul_f32`.
+constexpr uint32_t PLAIN_COLUMNS = 32;
 constexpr uint32_t ROUTE_WARPS = 4;
 
 // The lane's greatest of what is left, of equals the first; something even where nothing is a number.
@@ -113,6 +115,28 @@ __device__ void place_assignments(const ExpertsRoute& args) {
     }
 }
 
+// One row's assignment and 32 columns: in f32, for which tensor cores are too coarse. A warp has a column at a time.
+__device__ void multiply_plain(const ExpertsMatmul& args) {
+    uint32_t at = blockIdx.x, low = 0, high = args.experts - 1;
+    if (at >= args.by.first[args.experts]) return;
+    while (low < high) {
+        uint32_t middle = (low + high + 1) / 2;
+        if (args.by.first[middle] <= at) low = middle;
+        else high = middle - 1;
+    }
+    size_t row = args.by_assignment ? at : args.by.tokens[at];
+    const float* x = static_cast<const float*>(args.x) + row * args.inner;
+    const float* weight = static_cast<const float*>(args.weight) + size_t(low) * args.columns * args.inner;
+    float* out = static_cast<float*>(args.out) + size_t(at) * args.columns;
+    uint32_t end = min(args.columns, (blockIdx.y + 1) * PLAIN_COLUMNS);
+    for (uint32_t column = blockIdx.y * PLAIN_COLUMNS + warp_index(); column < end; column += blockDim.x / WARP_LANES) {
+        float sum = 0.0f;
+        for (uint32_t k = lane_index(); k < args.inner; k += WARP_LANES) sum += x[k] * weight[size_t(column) * args.inner + k];
+        sum = across_warp<Sum>(sum);
+        if (lane_index() == 0) out[column] = sum;
+    }
+}
+
 template <class T> __device__ void combine(const ExpertsMatmul& args) {
     const uint32_t* experts = args.by.experts + size_t(blockIdx.x) * args.per_token;
     for (uint32_t column = threadIdx.x; column < args.columns; column += blockDim.x) {
@@ -131,3 +155,4 @@ KERNEL(experts_count, ExpertsRoute, 256, 4, count_assignments(args))
 KERNEL(experts_place, ExpertsRoute, 256, 4, place_assignments(args))
 #define COMBINE(suffix, T) KERNEL(experts_combine_##suffix, ExpertsMatmul, 256, 4, combine<T>(args))
 FOR_EACH_TYPE(COMBINE)
+KERNEL(experts_matmul_f32, ExpertsMatmul, 128, 8, multiply_plain(args))

@@ -143,6 +143,7 @@ fn every_kernel_takes_the_struct_of_its_name() {
     let routing = ["experts_route", "experts_count", "experts_place"];
     take::<ExpertsRoute>(&gpu, "experts", &routing, &[""]);
     take::<ExpertsMatmul>(&gpu, "experts_matmul", &["experts_matmul"], half);
+    take::<ExpertsMatmul>(&gpu, "experts", &["experts_matmul"], &["_f32"]);
     take::<ExpertsMatmul>(&gpu, "experts", &["experts_combine"], all);
     for kind in ["q8_0", "q4_k", "q6_k"] {
         let named = |what: &str| format!("{what}_{kind}");

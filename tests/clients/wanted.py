@@ -20,6 +20,12 @@ def function(name, description, schema, **more):
 WEATHER = function("get_weather", "Get the weather in a city", WEATHER_SCHEMA)
 TIME = function("get_time", "Get the time in a city", WEATHER_SCHEMA)
 
+
+def bounded(tool):
+    """The tool with cities of twelve characters at most, which a call drawn at any temperature has ended before its limit of tokens."""
+    schema = WEATHER_SCHEMA | {"properties": {"city": {"type": "string", "maxLength": 12}}}
+    return function(tool["function"]["name"], tool["function"]["description"], schema)
+
 # Small, so that a small model fills it in quickly at any temperature.
 ANIMAL_SCHEMA = {
     "type": "object",

@@ -11,12 +11,14 @@ import { FOX, GREEDY, WEATHER_QUESTION, connect } from './servers.mjs';
 const client = connect('demo');
 const Animal = z.object({ legs: z.number().int().min(0).max(8), wild: z.boolean(), size: z.enum(['small', 'large']) });
 const City = z.object({ city: z.string().describe('The name of the city') });
+// A call of it that is drawn has ended before the limit of tokens at any temperature.
+const BoundedCity = z.object({ city: z.string().max(12) });
 
-function weather(asked) {
+function weather(asked, parameters = City) {
   return zodFunction({
     name: 'get_weather',
     description: 'Get the weather in a city',
-    parameters: City,
+    parameters,
     function: ({ city }) => {
       asked.push(city);
       return { sky: 'sunny', degrees: 21 };
@@ -60,12 +62,12 @@ test('a tool is called, with arguments that parse', async () => {
 for (const tool_choice of ['required', { type: 'function', function: { name: 'get_weather' } }]) {
   test(`tool_choice ${JSON.stringify(tool_choice)}`, async () => {
     const answer = await client.chat.completions.create({
-      model: 'demo', temperature: 1, seed: 4, messages: FOX, tools: [weather([])], tool_choice,
+      model: 'demo', temperature: 1, seed: 4, messages: FOX, tools: [weather([], BoundedCity)], tool_choice,
       parallel_tool_calls: false, max_tokens: 200,
     });
     const [call] = answer.choices[0].message.tool_calls;
     assert.equal(call.function.name, 'get_weather');
-    assert.ok(City.parse(JSON.parse(call.function.arguments)));
+    assert.ok(BoundedCity.parse(JSON.parse(call.function.arguments)));
   });
 }
 

@@ -7,9 +7,10 @@ import openai
 import pytest
 from pydantic import BaseModel
 from strict import check
-from wanted import FOX, TIME, WEATHER, WEATHER_QUESTION
+from wanted import FOX, TIME, WEATHER, WEATHER_QUESTION, bounded
 
 ASK = {"model": "demo", "messages": WEATHER_QUESTION, "tools": [WEATHER, TIME], "temperature": 0, "max_tokens": 200}
+BOUNDED = ASK | {"tools": [bounded(WEATHER), bounded(TIME)]}
 NAMED = {"type": "function", "function": {"name": "get_time"}}
 
 
@@ -52,7 +53,7 @@ def test_none_calls_no_tool(client):
 
 @pytest.mark.parametrize("temperature", [0, 2])
 def test_a_named_tool_is_called(client, temperature):
-    answer = check(client.chat.completions.create(**(ASK | {"temperature": temperature}), seed=1, tool_choice=NAMED))
+    answer = check(client.chat.completions.create(**(BOUNDED | {"temperature": temperature}), seed=1, tool_choice=NAMED))
     [call] = calls(answer)
     assert call.function.name == "get_time" and list(json.loads(call.function.arguments)) == ["city"]
     # As OpenAI's: a call that the client asked for is no choice of the model's.
@@ -61,7 +62,7 @@ def test_a_named_tool_is_called(client, temperature):
 
 @pytest.mark.parametrize("temperature", [0, 2])
 def test_a_required_call_is_one_of_the_tools(client, temperature):
-    ask = ASK | {"messages": FOX, "temperature": temperature}
+    ask = BOUNDED | {"messages": FOX, "temperature": temperature}
     answer = check(client.chat.completions.create(**ask, seed=1, tool_choice="required", parallel_tool_calls=False))
     [call] = calls(answer)
     assert call.function.name in ("get_weather", "get_time") and list(json.loads(call.function.arguments)) == ["city"]
